@@ -1,0 +1,130 @@
+//! Policy bundles: effective values, defaults already merged, interned by content.
+
+use serde::Serialize;
+
+use crate::template::Template;
+
+/// Effective policies of one target.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct PolicySet {
+    /// Changes to request headers, after the generated ones were decided.
+    #[serde(skip_serializing_if = "HeaderEdits::is_empty")]
+    pub request_headers: HeaderEdits,
+    /// Changes to response headers, local replies of a matched forwarding route included.
+    #[serde(skip_serializing_if = "HeaderEdits::is_empty")]
+    pub response_headers: HeaderEdits,
+    /// What becomes of the path.
+    #[serde(skip_serializing_if = "PathRewrite::is_keep")]
+    pub rewrite: PathRewrite,
+    /// What becomes of the Host header.
+    #[serde(skip_serializing_if = "HostRewrite::is_keep")]
+    pub host: HostRewrite,
+    /// Milliseconds from the end of the request to the end of the response; 0 = no limit.
+    pub timeout_ms: u64,
+    /// Milliseconds without a byte either way; 0 = no limit.
+    pub idle_timeout_ms: u64,
+    /// Upgrade tokens let through, lower-case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upgrades: Vec<String>,
+    /// Value of `l5d-dst-override`, if it is to be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linkerd_dst: Option<String>,
+}
+
+/// Removals, then additions (spec/routing §4.9). Names are lower-case and may be changed at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct HeaderEdits {
+    /// Names removed first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    /// Values added after.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<HeaderAdd>,
+}
+
+impl HeaderEdits {
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.add.is_empty()
+    }
+}
+
+/// One added header. An empty value adds nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeaderAdd {
+    /// Lower-case name.
+    pub name: String,
+    /// The value.
+    pub value: Template,
+    /// Whether it stands beside present values, or replaces them.
+    pub append: bool,
+}
+
+/// What becomes of the path (spec/routing §4.7). The query is always kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathRewrite {
+    /// Unchanged.
+    #[default]
+    Keep,
+    /// The first `matched` bytes replaced.
+    Prefix {
+        /// Bytes of the matched prefix.
+        matched: usize,
+        /// What stands there instead.
+        with: String,
+    },
+    /// The whole path replaced.
+    Full(String),
+    /// Every match replaced.
+    Regex(RegexReplace),
+}
+
+impl PathRewrite {
+    /// Whether the path is left alone.
+    #[must_use]
+    pub fn is_keep(&self) -> bool {
+        *self == Self::Keep
+    }
+}
+
+/// Replaces every match of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RegexReplace {
+    /// Pattern in Rust syntax, translated and validated.
+    pub pattern: String,
+    /// The substitution, split: group numbers exist in the pattern.
+    pub substitution: Vec<Replacement>,
+}
+
+/// A piece of a substitution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replacement {
+    /// Text as it is.
+    Text(String),
+    /// A capture group; 0 is the whole match.
+    Group(usize),
+}
+
+/// What becomes of the Host header (spec/routing §4.10).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostRewrite {
+    /// The client's.
+    #[default]
+    Keep,
+    /// This text.
+    Literal(String),
+    /// The upstream's DNS name, where it has one.
+    Auto,
+}
+
+impl HostRewrite {
+    /// Whether the client's Host is kept.
+    #[must_use]
+    pub fn is_keep(&self) -> bool {
+        *self == Self::Keep
+    }
+}

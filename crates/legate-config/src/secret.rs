@@ -1,0 +1,108 @@
+//! Parsed and validated key material. Private parts never leave the process and never print.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::hash::Hash128;
+
+/// A certificate chain with its private key; the pair was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// DER certificates, leaf first. Printed as their hashes.
+    #[serde(serialize_with = "der_hashes")]
+    pub chain: Vec<Vec<u8>>,
+    /// The DER private key.
+    pub key: PrivateKey,
+    /// DNS names (and IP addresses as text) of the leaf, lower-case, wildcards as written.
+    pub names: Vec<String>,
+    /// Start of validity, seconds since the epoch.
+    pub not_before: i64,
+    /// End of validity, seconds since the epoch.
+    pub not_after: i64,
+}
+
+/// A private key in DER. Prints and serialises only a keyed fingerprint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateKey {
+    der: Vec<u8>,
+    form: KeyForm,
+    fingerprint: Hash128,
+}
+
+/// DER form of a private key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyForm {
+    /// PKCS#8
+    Pkcs8,
+    /// PKCS#1 (RSA)
+    Pkcs1,
+    /// SEC1 (EC)
+    Sec1,
+}
+
+impl PrivateKey {
+    /// A key; `hash_key` is shared by the replicas of an instance, so that they agree on the
+    /// fingerprint and nobody else can guess from it.
+    #[must_use]
+    pub fn new(der: Vec<u8>, form: KeyForm, hash_key: &[u8; 32]) -> Self {
+        let fingerprint = Hash128::keyed(hash_key, &der);
+        Self {
+            der,
+            form,
+            fingerprint,
+        }
+    }
+
+    /// The DER bytes.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The DER form.
+    #[must_use]
+    pub fn form(&self) -> KeyForm {
+        self.form
+    }
+}
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        // Best effort without unsafe code: overwrite before the allocation is returned.
+        self.der.fill(0);
+        std::hint::black_box(&self.der);
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<redacted {}>", self.fingerprint.short())
+    }
+}
+
+impl Serialize for PrivateKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("<redacted {}>", self.fingerprint))
+    }
+}
+
+/// Certificate authorities that a peer's chain must lead to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CaBundle {
+    /// DER certificates. Printed as their hashes.
+    #[serde(serialize_with = "der_hashes")]
+    pub certificates: Vec<Vec<u8>>,
+}
+
+/// Certificate revocation lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RevocationList {
+    /// DER lists. Printed as their hashes.
+    #[serde(serialize_with = "der_hashes")]
+    pub lists: Vec<Vec<u8>>,
+}
+
+fn der_hashes<S: Serializer>(items: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.iter().map(|der| Hash128::of_bytes(der)))
+}

@@ -1,0 +1,1 @@
+//! The workspace-level tests: golden, data path, command line, examples.
