@@ -1,1 +1,31 @@
-//! legate-gateway
+//! The data plane: serves traffic from a [`legate_config::Snapshot`].
+//!
+//! Absences first: no Kubernetes, no CRD type, no compiler. Nothing on the request path takes a
+//! lock that workers share; what is global is atomics or swapped whole.
+//!
+//! Map:
+//! - [`gateway`]: the handle a process holds: start, apply a snapshot, view, drain
+//! - `worker`: one thread per core with its own runtime, sockets and upstream pool
+//! - `listener`: binding, the accept stage, telling TLS, HTTP/1.1 and HTTP/2 apart
+//! - `tls`: certificate tables and server configurations
+//! - `http`: serving connections and the one request pipeline
+//! - `request`: what happens to a request's path, headers and addresses
+//! - `upstream`: clusters, endpoints, connections, balancing
+//! - `reply`: every response that we make ourselves; `error`: why
+//! - `access_log`, [`metrics`]: what happened
+
+mod access_log;
+mod config;
+mod drain;
+mod error;
+pub mod gateway;
+mod http;
+mod listener;
+pub mod metrics;
+mod reply;
+mod request;
+mod tls;
+mod upstream;
+mod worker;
+
+
