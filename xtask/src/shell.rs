@@ -55,7 +55,10 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// `cargo metadata` of the workspace, as JSON.
 pub(crate) fn metadata(deps: bool) -> Result<serde_json::Value> {
     let mut args = vec!["metadata", "--format-version", "1", "--locked"];
-    if !deps {
+    if deps {
+        // What ships; the lock also names crates of platforms that we do not build for.
+        args.extend(["--filter-platform", "x86_64-unknown-linux-gnu"]);
+    } else {
         args.push("--no-deps");
     }
     serde_json::from_str(&output(&mut cargo(&args))?).context("cargo metadata")

@@ -1,1 +1,221 @@
-//! (being written)
+//! The run-time form of a snapshot: routes with compiled policies and cluster handles, TLS tables,
+//! access logs.
+//!
+//! Built once per snapshot, outside the workers; immutable afterwards. What is unchanged since the
+//! previous one is shared with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use legate_config::route::{Destination, Fail, ProbeKind};
+use legate_config::{Action, ClusterKey, Hash128, ListenerKey, PolicyKey, Route, Snapshot};
+use legate_config::listener::Listener;
+use legate_router::Router;
+
+use crate::access_log::AccessLog;
+use crate::request::{CompiledPolicy, CompiledRedirect};
+use crate::tls::TlsTable;
+use crate::upstream::{ClusterHandle, Upstreams};
+
+/// What a route does, ready to be done; the payload of the router's rows.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// Proxy to one of the targets.
+    Forward(Vec<Target>),
+    /// Redirect.
+    Redirect(CompiledRedirect),
+    /// Answer for a probe.
+    Probe(ProbeKind),
+    /// Answer with a failure.
+    Fail(Fail),
+}
+
+/// One weighted target.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// A cluster, with the effective policies.
+    Cluster {
+        /// The cluster; `None` when it does not exist or could not be built.
+        cluster: Option<Arc<ClusterHandle>>,
+        /// The policies.
+        policy: Arc<CompiledPolicy>,
+    },
+    /// A failure that keeps its share.
+    Fail(Fail),
+}
+
+/// One listener, ready to serve.
+pub(crate) struct PortConfig {
+    /// Its key.
+    pub(crate) key: ListenerKey,
+    /// Its settings.
+    pub(crate) listener: Arc<Listener>,
+    /// The routes of all listeners.
+    pub(crate) router: Arc<Router<Plan>>,
+    /// Server configurations of its TLS chains.
+    pub(crate) tls: TlsTable,
+    /// Its access log.
+    pub(crate) log: AccessLog,
+    /// The `server` response header.
+    pub(crate) server: HeaderValue,
+    /// Ports that are removed from a Host; `None` when none is.
+    pub(crate) strip_ports: Option<Vec<u16>>,
+    /// Number of the snapshot.
+    pub(crate) generation: u64,
+}
+
+/// An entry of a snapshot that could not be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The entry's key, with its table: `cluster/…`.
+    pub key: String,
+    /// Diagnostic code.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Code of everything that the compiler let pass and the gateway could not build: a bug in one of
+/// them.
+const CODE: &str = "E-GATEWAY-REJECTED";
+
+/// Builds run-time configs, and remembers what the next one may share.
+pub(crate) struct Builder {
+    upstreams: Arc<Upstreams>,
+    policies: BTreeMap<PolicyKey, Arc<CompiledPolicy>>,
+    clusters: BTreeMap<ClusterKey, Arc<ClusterHandle>>,
+    router: Option<Arc<Router<Plan>>>,
+}
+
+/// The parts of a config that all listeners share.
+pub(crate) struct Built {
+    /// The routes.
+    pub(crate) router: Arc<Router<Plan>>,
+    /// What could not be built.
+    pub(crate) rejected: Vec<Rejected>,
+}
+
+impl Builder {
+    pub(crate) fn new(upstreams: Arc<Upstreams>) -> Self {
+        Self {
+            upstreams,
+            policies: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            router: None,
+        }
+    }
+
+    /// Builds what all listeners share, and updates the clusters.
+    pub(crate) fn build(&mut self, snapshot: &Snapshot) -> Built {
+        let mut rejected: Vec<Rejected> = self
+            .upstreams
+            .update(snapshot)
+            .into_iter()
+            .map(|(key, message)| Rejected {
+                key: format!("cluster/{key}"),
+                code: CODE,
+                message,
+            })
+            .collect();
+        let reusable = self.take_clusters(snapshot);
+        self.take_policies(snapshot, &mut rejected);
+        let previous = self.router.take().filter(|_| reusable);
+        let router = Router::build(snapshot, previous.as_deref(), &mut |key, route| {
+            self.plan(key.as_str(), route, &mut rejected)
+        });
+        let router = Arc::new(router);
+        self.router = Some(Arc::clone(&router));
+        Built { router, rejected }
+    }
+
+    /// Looks up the clusters. Whether rows of the previous router still hold the right handles: a
+    /// handle survives as long as its key does, unless it could not be built before.
+    fn take_clusters(&mut self, snapshot: &Snapshot) -> bool {
+        let new: BTreeMap<_, _> = snapshot
+            .clusters
+            .iter()
+            .filter_map(|(key, _)| Some((key.clone(), self.upstreams.cluster(key)?)))
+            .collect();
+        let complete = new.len() == snapshot.clusters.len();
+        let same = new.iter().all(|(key, handle)| {
+            self.clusters
+                .get(key)
+                .is_none_or(|old| Arc::ptr_eq(old, handle))
+        });
+        self.clusters = new;
+        complete && same
+    }
+
+    fn take_policies(&mut self, snapshot: &Snapshot, rejected: &mut Vec<Rejected>) {
+        let mut old = std::mem::take(&mut self.policies);
+        for (key, entry) in snapshot.policies.iter() {
+            // Policies are keyed by their content.
+            let built = match old.remove(key) {
+                Some(policy) => Ok(policy),
+                None => CompiledPolicy::build(&entry.value).map(Arc::new),
+            };
+            match built {
+                Ok(policy) => {
+                    self.policies.insert(key.clone(), policy);
+                }
+                Err(message) => rejected.push(Rejected {
+                    key: format!("policy/{key}"),
+                    code: CODE,
+                    message,
+                }),
+            }
+        }
+    }
+
+    fn plan(&self, key: &str, route: &Route, rejected: &mut Vec<Rejected>) -> Plan {
+        match &route.action {
+            Action::Forward(split) => Plan::Forward(
+                split
+                    .targets
+                    .iter()
+                    .map(|target| self.target(&target.to))
+                    .collect(),
+            ),
+            Action::Redirect(redirect) => match CompiledRedirect::build(redirect) {
+                Ok(redirect) => Plan::Redirect(redirect),
+                Err(message) => {
+                    rejected.push(Rejected {
+                        key: format!("route/{key}"),
+                        code: CODE,
+                        message,
+                    });
+                    Plan::Fail(broken())
+                }
+            },
+            Action::Probe(kind) => Plan::Probe(*kind),
+            Action::Fail(fail) => Plan::Fail(fail.clone()),
+        }
+    }
+
+    fn target(&self, destination: &Destination) -> Target {
+        match destination {
+            Destination::Cluster { cluster, policies } => match self.policies.get(policies) {
+                Some(policy) => Target::Cluster {
+                    cluster: self.clusters.get(cluster).map(Arc::clone),
+                    policy: Arc::clone(policy),
+                },
+                // Never without its policies: they may protect the upstream.
+                None => Target::Fail(broken()),
+            },
+            Destination::Fail(fail) => Target::Fail(fail.clone()),
+        }
+    }
+}
+
+fn broken() -> Fail {
+    Fail {
+        status: 503,
+        reason: CODE.to_owned(),
+    }
+}
+
+/// The `server` header's value; the default where the configured one is no header value.
+pub(crate) fn server_header(name: &str) -> HeaderValue {
+    HeaderValue::from_str(name).unwrap_or_else(|_| HeaderValue::from_static("envoy"))
+}

@@ -1,1 +1,363 @@
-//! (being written)
+//! Why a proxied request failed: one closed set of reasons, each mapped in one place to the status,
+//! body, response flag and details of its local reply (spec/services §3.19).
+//!
+//! Replies for requests that were never meant for an upstream (no route, denied, redirected) are
+//! not failures and live in `reply`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use http::StatusCode;
+
+/// What failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ErrorKind {
+    /// The route names a cluster that does not exist.
+    ClusterNotFound,
+    /// No endpoint, or the name has no address.
+    NoHealthyUpstream,
+    /// TCP connect failed.
+    ConnectFailed,
+    /// TCP connect and TLS handshake took longer than allowed.
+    ConnectTimeout,
+    /// The TLS handshake with the upstream failed.
+    TlsFailed,
+    /// The upstream closed the connection before response headers (afterwards: before the end).
+    ConnectionTerminated,
+    /// The upstream reset the stream.
+    RemoteReset,
+    /// The upstream reset the stream and vouched that it was not processed.
+    RefusedStream,
+    /// The upstream did not speak HTTP as it should.
+    Protocol,
+    /// A circuit breaker is open.
+    Overflow,
+    /// The route's timeout.
+    RouteTimeout,
+    /// The last attempt's timeout.
+    TryTimeout,
+    /// No byte in either direction while the request was still arriving.
+    IdleRequest,
+    /// No byte in either direction while we waited for the upstream.
+    IdleResponse,
+    /// The client went away, or its request body broke.
+    Downstream,
+    /// The request cannot be expressed to this upstream.
+    Unsendable,
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    /// The client's.
+    Downstream,
+    /// The upstream's.
+    Upstream,
+    /// Ours, or the configuration's.
+    Internal,
+}
+
+/// A failed request.
+#[derive(Debug, Clone)]
+pub(crate) struct ProxyError {
+    kind: ErrorKind,
+    /// Transport failure reason as Envoy words it, where there is one.
+    reason: Option<Arc<str>>,
+    retried: bool,
+}
+
+// === impl ErrorKind ===
+
+impl ErrorKind {
+    /// Whose fault it is.
+    pub(crate) fn side(self) -> Side {
+        match self {
+            Self::ClusterNotFound | Self::Overflow | Self::NoHealthyUpstream => Side::Internal,
+            Self::Downstream | Self::IdleRequest | Self::Unsendable => Side::Downstream,
+            Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::TlsFailed
+            | Self::ConnectionTerminated
+            | Self::RemoteReset
+            | Self::RefusedStream
+            | Self::Protocol
+            | Self::RouteTimeout
+            | Self::TryTimeout
+            | Self::IdleResponse => Side::Upstream,
+        }
+    }
+
+    /// Status of the local reply. A vanished client gets none; 499 stands for it in metrics.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::ClusterNotFound
+            | Self::NoHealthyUpstream
+            | Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::TlsFailed
+            | Self::ConnectionTerminated
+            | Self::RemoteReset
+            | Self::RefusedStream
+            | Self::Overflow => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Protocol => StatusCode::BAD_GATEWAY,
+            Self::RouteTimeout | Self::TryTimeout | Self::IdleResponse => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::IdleRequest => StatusCode::REQUEST_TIMEOUT,
+            Self::Downstream | Self::Unsendable => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// Envoy's response flag, empty where it has none.
+    pub(crate) fn flag(self) -> &'static str {
+        match self {
+            Self::ClusterNotFound => "NC",
+            Self::NoHealthyUpstream => "UH",
+            Self::ConnectFailed | Self::ConnectTimeout | Self::TlsFailed => "UF",
+            Self::ConnectionTerminated => "UC",
+            Self::RemoteReset | Self::RefusedStream => "UR",
+            Self::Protocol => "UPE",
+            Self::Overflow => "UO",
+            Self::RouteTimeout | Self::TryTimeout => "UT",
+            Self::IdleRequest | Self::IdleResponse => "SI",
+            Self::Downstream => "DC",
+            Self::Unsendable => "DPE",
+        }
+    }
+
+    /// Envoy's name of the reset, for the failures that are one.
+    fn reset_reason(self) -> Option<&'static str> {
+        Some(match self {
+            Self::ConnectFailed | Self::TlsFailed => "remote connection failure",
+            Self::ConnectTimeout => "connection timeout",
+            Self::ConnectionTerminated => "connection termination",
+            Self::RemoteReset => "remote reset",
+            Self::RefusedStream => "remote refused stream reset",
+            Self::Protocol => "protocol error",
+            Self::Overflow => "overflow",
+            _ => return None,
+        })
+    }
+}
+
+// === impl ProxyError ===
+
+impl ProxyError {
+    /// A failure without a transport reason.
+    pub(crate) fn new(kind: ErrorKind) -> Self {
+        Self {
+            kind,
+            reason: None,
+            retried: false,
+        }
+    }
+
+    /// A failure with the transport's reason in Envoy's words.
+    pub(crate) fn with_reason(kind: ErrorKind, reason: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind,
+            reason: Some(reason.into()),
+            retried: false,
+        }
+    }
+
+    /// A failed TCP connect.
+    pub(crate) fn connect(error: &io::Error) -> Self {
+        let text = error.to_string();
+        // Envoy gives the bare system text; Rust appends the number.
+        let text = text.split(" (os error").next().unwrap_or_default();
+        Self::with_reason(
+            ErrorKind::ConnectFailed,
+            format!("delayed connect error: {text}"),
+        )
+    }
+
+    /// A failed TLS handshake with the upstream.
+    pub(crate) fn tls(error: &io::Error) -> Self {
+        Self::with_reason(
+            ErrorKind::TlsFailed,
+            format!("TLS_error:|{error}:TLS_error_end"),
+        )
+    }
+
+    /// What failed.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whose fault it is.
+    pub(crate) fn side(&self) -> Side {
+        self.kind.side()
+    }
+
+    /// Transport failure reason, for `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Marks the failure as the last of several attempts that a retry policy made.
+    #[must_use]
+    pub(crate) fn after_retries(mut self) -> Self {
+        self.retried = true;
+        self
+    }
+
+    /// Status of the local reply.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    /// Response flag for logs, empty where there is none.
+    pub(crate) fn flag(&self) -> &'static str {
+        self.kind.flag()
+    }
+
+    /// Body of the local reply.
+    pub(crate) fn body(&self) -> Cow<'static, str> {
+        if let Some(reset) = self.kind.reset_reason() {
+            let before = if self.retried {
+                "retried and the latest reset reason"
+            } else {
+                "reset reason"
+            };
+            let prefix = "upstream connect error or disconnect/reset before headers.";
+            return Cow::Owned(match &self.reason {
+                Some(reason) => format!(
+                    "{prefix} {before}: {reset}, transport failure reason: {reason}"
+                ),
+                None => format!("{prefix} {before}: {reset}"),
+            });
+        }
+        Cow::Borrowed(match self.kind {
+            ErrorKind::NoHealthyUpstream => "no healthy upstream",
+            ErrorKind::RouteTimeout | ErrorKind::TryTimeout => "upstream request timeout",
+            ErrorKind::IdleRequest | ErrorKind::IdleResponse => "stream timeout",
+            _ => "",
+        })
+    }
+
+    /// `%RESPONSE_CODE_DETAILS%`: no blanks, as Envoy writes it.
+    pub(crate) fn details(&self) -> Cow<'static, str> {
+        if let Some(reset) = self.kind.reset_reason() {
+            let mut text = format!("upstream_reset_before_response_started{{{reset}");
+            if let Some(reason) = &self.reason {
+                text.push('|');
+                text.push_str(reason);
+            }
+            text.push('}');
+            return Cow::Owned(text.replace(' ', "_"));
+        }
+        Cow::Borrowed(match self.kind {
+            ErrorKind::ClusterNotFound => "cluster_not_found",
+            ErrorKind::NoHealthyUpstream => "no_healthy_upstream",
+            ErrorKind::RouteTimeout => "upstream_response_timeout",
+            ErrorKind::TryTimeout => "upstream_per_try_timeout",
+            ErrorKind::IdleRequest | ErrorKind::IdleResponse => "stream_idle_timeout",
+            ErrorKind::Downstream => "downstream_remote_disconnect",
+            _ => "invalid_request",
+        })
+    }
+
+    /// Whether another attempt could succeed as far as the failure goes; whether one is allowed is
+    /// for the retry rules to say.
+    pub(crate) fn retryable(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::ConnectFailed
+                | ErrorKind::ConnectTimeout
+                | ErrorKind::TlsFailed
+                | ErrorKind::ConnectionTerminated
+                | ErrorKind::RemoteReset
+                | ErrorKind::RefusedStream
+                | ErrorKind::Protocol
+                | ErrorKind::TryTimeout
+        )
+    }
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = self.body();
+        if body.is_empty() {
+            f.write_str(&self.details())
+        } else {
+            f.write_str(&body)
+        }
+    }
+}
+
+impl std::error::Error for ProxyError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_connection_reads_as_envoy_writes_it() {
+        let error = ProxyError::connect(&io::Error::from_raw_os_error(libc::ECONNREFUSED));
+        assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(error.flag(), "UF");
+        assert_eq!(
+            error.body(),
+            "upstream connect error or disconnect/reset before headers. reset reason: remote \
+             connection failure, transport failure reason: delayed connect error: Connection refused"
+        );
+        assert_eq!(
+            error.details(),
+            "upstream_reset_before_response_started{remote_connection_failure|\
+             delayed_connect_error:_Connection_refused}"
+        );
+    }
+
+    #[test]
+    fn replies_follow_the_table() {
+        let rows = [
+            (ErrorKind::NoHealthyUpstream, 503, "UH", "no healthy upstream", "no_healthy_upstream"),
+            (ErrorKind::ClusterNotFound, 503, "NC", "", "cluster_not_found"),
+            (
+                ErrorKind::RouteTimeout,
+                504,
+                "UT",
+                "upstream request timeout",
+                "upstream_response_timeout",
+            ),
+            (ErrorKind::IdleRequest, 408, "SI", "stream timeout", "stream_idle_timeout"),
+            (ErrorKind::IdleResponse, 504, "SI", "stream timeout", "stream_idle_timeout"),
+            (
+                ErrorKind::Protocol,
+                502,
+                "UPE",
+                "upstream connect error or disconnect/reset before headers. reset reason: \
+                 protocol error",
+                "upstream_reset_before_response_started{protocol_error}",
+            ),
+            (
+                ErrorKind::ConnectionTerminated,
+                503,
+                "UC",
+                "upstream connect error or disconnect/reset before headers. reset reason: \
+                 connection termination",
+                "upstream_reset_before_response_started{connection_termination}",
+            ),
+        ];
+        for (kind, status, flag, body, details) in rows {
+            let error = ProxyError::new(kind);
+            assert_eq!(error.status().as_u16(), status, "{kind:?}");
+            assert_eq!(error.flag(), flag, "{kind:?}");
+            assert_eq!(error.body(), body, "{kind:?}");
+            assert_eq!(error.details(), details, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn retries_change_the_words() {
+        let error = ProxyError::new(ErrorKind::RemoteReset).after_retries();
+        assert_eq!(
+            error.body(),
+            "upstream connect error or disconnect/reset before headers. retried and the latest \
+             reset reason: remote reset"
+        );
+    }
+}

@@ -1,1 +1,205 @@
-//! (being written)
+//! First set of metrics of the data plane (spec/operations §1.5).
+//!
+//! Counters are sharded: a worker adds to its own cache lines with relaxed atomics, a scrape sums.
+//! Labels are bounded: listeners, classes of status codes, flags; never a host, path, route or
+//! client. Nothing here knows the pipeline; it is told.
+
+mod collector;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use legate_config::hash::Hash128;
+use parking_lot::RwLock;
+use prometheus_client::registry::Registry;
+
+use crate::reply::{Flag, Flags};
+use shard::{Counters, Sharded};
+pub(crate) use shard::shard_index;
+
+/// Upper bounds of the latency buckets, in microseconds. Coarse: one increment per request.
+const BUCKETS: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    5_000_000, 15_000_000, 60_000_000,
+];
+/// Status classes: `1xx` to `5xx`, and `0` for requests whose client was gone.
+const CLASSES: [&str; 6] = ["0", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// How a TLS handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandshakeResult {
+    /// A connection.
+    Ok,
+    /// No chain for the server name.
+    UnknownName,
+    /// The chain refuses.
+    Refused,
+    /// No agreement, or a bad certificate.
+    Failed,
+    /// The client went away.
+    Closed,
+    /// The client took too long.
+    Timeout,
+}
+
+impl HandshakeResult {
+    const LABELS: [&'static str; 6] = [
+        "ok",
+        "unrecognized_name",
+        "refused",
+        "failed",
+        "closed",
+        "timeout",
+    ];
+}
+
+/// All metrics of a process's data plane.
+pub struct Metrics {
+    listeners: RwLock<BTreeMap<String, Arc<ListenerMetrics>>>,
+    shards: usize,
+    upstream: Sharded<{ CLASSES.len() }>,
+    flags: Sharded<{ Flag::ALL.len() }>,
+    handshakes: Sharded<{ HandshakeResult::LABELS.len() }>,
+    log_dropped: AtomicU64,
+    generation: AtomicU64,
+    root: RwLock<Hash128>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Metrics for a process with so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Arc<Self> {
+        // One more for threads that are no workers.
+        let shards = workers.saturating_add(1);
+        Arc::new(Self {
+            listeners: RwLock::default(),
+            shards,
+            upstream: Sharded::new(shards),
+            flags: Sharded::new(shards),
+            handshakes: Sharded::new(shards),
+            log_dropped: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            root: RwLock::default(),
+        })
+    }
+
+    /// Adds everything to a registry.
+    pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        registry.register_collector(Box::new(Arc::clone(self)));
+    }
+
+    /// The metrics of a listener, for its connections to hold. Listeners with one name share them,
+    /// and a listener that comes back continues its own.
+    pub(crate) fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        if let Some(known) = self.listeners.read().get(name) {
+            return Arc::clone(known);
+        }
+        let mut listeners = self.listeners.write();
+        let entry = listeners.entry(name.to_owned());
+        Arc::clone(entry.or_insert_with(|| Arc::new(ListenerMetrics::new(self.shards))))
+    }
+
+    /// A response came from an upstream.
+    pub(crate) fn upstream_response(&self, status: u16) {
+        self.upstream.add(class(status), 1);
+    }
+
+    /// A reply was made by us, with these flags. Replies without flags are not failures.
+    pub(crate) fn local_reply(&self, flags: Flags) {
+        for flag in flags.iter() {
+            self.flags.add(flag as usize, 1);
+        }
+    }
+
+    /// A TLS handshake ended.
+    pub(crate) fn tls_handshake(&self, result: HandshakeResult) {
+        self.handshakes.add(result as usize, 1);
+    }
+
+    /// Lines of the access log were dropped.
+    pub(crate) fn access_log_dropped(&self, lines: u64) {
+        self.log_dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// A snapshot is being served.
+    pub(crate) fn config_applied(&self, id: u64, root: Hash128) {
+        self.generation.store(id, Ordering::Relaxed);
+        *self.root.write() = root;
+    }
+}
+
+/// Metrics of one listener.
+pub(crate) struct ListenerMetrics {
+    connections: Sharded<2>,
+    requests: Sharded<{ CLASSES.len() }>,
+    /// Buckets, the one beyond them, and the sum of microseconds.
+    latency: Sharded<{ BUCKETS.len() + 2 }>,
+}
+
+impl fmt::Debug for ListenerMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenerMetrics").finish_non_exhaustive()
+    }
+}
+
+impl ListenerMetrics {
+    fn new(shards: usize) -> Self {
+        Self {
+            connections: Sharded::new(shards),
+            requests: Sharded::new(shards),
+            latency: Sharded::new(shards),
+        }
+    }
+
+    /// A connection was accepted; it counts as active until the guard is dropped.
+    pub(crate) fn connection(self: &Arc<Self>) -> ActiveConnection {
+        self.connections.add(0, 1);
+        ActiveConnection(Arc::clone(self))
+    }
+
+    /// A request ended with this status (0: its client was gone) after this time.
+    pub(crate) fn request(&self, status: u16, duration: Duration) {
+        self.requests.add(class(status), 1);
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS.partition_point(|bound| *bound < micros);
+        self.latency.add(bucket, 1);
+        self.latency.add(BUCKETS.len() + 1, micros);
+    }
+
+    fn active(&self) -> u64 {
+        // The closings first: a connection that opens and closes between the two sums must not
+        // make the difference negative.
+        let closed = self.connections.sum(1);
+        self.connections.sum(0).saturating_sub(closed)
+    }
+
+    fn latency(&self) -> Counters<{ BUCKETS.len() + 2 }> {
+        self.latency.sums()
+    }
+}
+
+/// A connection that is being served.
+#[derive(Debug)]
+pub(crate) struct ActiveConnection(Arc<ListenerMetrics>);
+
+impl Drop for ActiveConnection {
+    fn drop(&mut self) {
+        self.0.connections.add(1, 1);
+    }
+}
+
+fn class(status: u16) -> usize {
+    usize::from(status / 100).min(CLASSES.len() - 1)
+}

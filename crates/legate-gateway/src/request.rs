@@ -1,1 +1,36 @@
-//! (being written)
+//! What happens to a request's path, headers and addresses, as plain functions over `http` types.
+//!
+//! No I/O, no connection and no pipeline: the order in which these are called is `http`'s.
+//! In pipeline order:
+//! - [`hop`]: rules on the `Connection` header; hop-by-hop headers are removed first, so that a
+//!   client cannot nominate a header that we generate
+//! - [`host`]: which host a request is for
+//! - [`path`]: path normalisation
+//! - [`client`]: the trusted client address, forwarded headers, request id, stripping of headers
+//!   that only a proxy may send
+//! - [`ip`]: IP allow and deny lists
+//! - [`redirect`]: locations
+//! - [`policy`]: header edits and path rewriting of a target; [`rewrite`]: the replacements
+//! - [`template`]: the `%OPERATOR%` language, over the [`facts`] of a request
+
+pub(crate) mod client;
+pub(crate) mod facts;
+pub(crate) mod hop;
+pub(crate) mod host;
+pub(crate) mod ip;
+pub(crate) mod path;
+pub(crate) mod policy;
+pub(crate) mod redirect;
+pub(crate) mod rewrite;
+pub(crate) mod template;
+#[cfg(test)]
+pub(crate) mod tests_support;
+
+pub(crate) use client::{ClientAddress, Forwarded, Peer, apply_forwarded, decide};
+pub(crate) use facts::{Captured, Facts, Headers};
+pub(crate) use hop::{check_connection_header, strip_hop_by_hop};
+pub(crate) use host::{HostError, effective_host};
+pub(crate) use ip::ip_allowed;
+pub(crate) use path::{PathError, PathParts, normalise_path};
+pub(crate) use policy::{CompiledHost, CompiledPolicy};
+pub(crate) use redirect::{CompiledRedirect, https_redirect_location};

@@ -1,1 +1,276 @@
-//! (being written)
+//! Upstreams: clusters, their endpoints, and each worker's connections to them.
+//!
+//! Process-wide and built from snapshots: [`Upstreams`] with one [`ClusterHandle`] per cluster.
+//! Per worker and never shared: [`WorkerPool`]. Retry policies, breakers and request timeouts are
+//! not here; the safe retries that need no policy are.
+//!
+//! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its addresses come from
+//! - `balance`: which of them a request goes to
+//! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
+//! - `send`: one request through all of that; `body`: what it carries either way
+
+mod balance;
+mod body;
+mod cluster;
+mod connect;
+mod dns;
+mod endpoints;
+mod http2;
+mod pool;
+mod send;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use legate_config::cluster::{Cluster, TcpKeepalive, UpstreamProtocol, UpstreamTls};
+use legate_config::{ClusterKey, EndpointSetKey, Hash128, Snapshot};
+use parking_lot::Mutex;
+
+pub(crate) use self::body::UpstreamBody;
+pub use self::cluster::ClusterCounters;
+pub(crate) use self::cluster::ClusterHandle;
+pub(crate) use self::pool::WorkerPool;
+pub(crate) use self::send::{Call, classify};
+
+use self::cluster::Transport;
+use self::dns::Dns;
+use self::endpoints::EndpointSetHandle;
+use self::tls::ClientTls;
+
+/// All clusters of the process.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    dns: Arc<Dns>,
+    /// Rises with every change that can make a pooled connection unwanted.
+    changes: Arc<AtomicU64>,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    clusters: BTreeMap<ClusterKey, Arc<ClusterHandle>>,
+    sets: BTreeMap<EndpointSetKey, Arc<EndpointSetHandle>>,
+    tls: HashMap<TlsIdentity, Arc<ClientTls>>,
+    classes: HashMap<Class, u32>,
+    next_class: u32,
+}
+
+/// Equal identities are one TLS configuration, with one session cache.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TlsIdentity {
+    settings: UpstreamTls,
+    ca: Option<Hash128>,
+    certificate: Option<Hash128>,
+}
+
+/// Connections of one class and address are interchangeable.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Class {
+    protocol: UpstreamProtocol,
+    tls: Option<TlsIdentity>,
+    keepalive: Option<TcpKeepalive>,
+}
+
+/// A cluster as the admin server shows it.
+#[derive(Debug, Clone)]
+pub struct ClusterView {
+    /// The cluster's key.
+    pub key: ClusterKey,
+    /// Its name in metrics.
+    pub stats_name: String,
+    /// Whether HTTP/2 is spoken to it.
+    pub http2: bool,
+    /// Whether connections are TLS.
+    pub tls: bool,
+    /// Where its endpoints come from.
+    pub endpoint_set: EndpointSetKey,
+    /// Its endpoints now.
+    pub endpoints: Vec<SocketAddr>,
+    /// Whether a name's first resolution is still under way.
+    pub resolving: bool,
+    /// Counters over all workers.
+    pub counters: ClusterCounters,
+}
+
+// === impl Upstreams ===
+
+impl Upstreams {
+    /// No clusters yet. Names will be resolved on the given runtime.
+    pub(crate) fn new(control: tokio::runtime::Handle) -> Arc<Self> {
+        Arc::new(Self {
+            dns: Arc::new(Dns::new(control)),
+            changes: Arc::default(),
+            registry: Mutex::default(),
+        })
+    }
+
+    /// Brings clusters and endpoint sets in line with a snapshot. What did not change keeps its
+    /// state. Returns the clusters that cannot be built, and why: a former version of theirs stays
+    /// in force, if there is one.
+    pub(crate) fn update(&self, snapshot: &Snapshot) -> Vec<(ClusterKey, String)> {
+        let mut failed = Vec::new();
+        let mut registry = self.registry.lock();
+        self.update_sets(&mut registry, snapshot);
+
+        let mut clusters = BTreeMap::new();
+        let mut changed = false;
+        for (key, entry) in snapshot.clusters.iter() {
+            let former = registry.clusters.remove(key);
+            let transport = match registry.transport(&entry.value, snapshot) {
+                Ok(transport) => transport,
+                Err(reason) => {
+                    failed.push((key.clone(), reason));
+                    clusters.extend(former.map(|former| (key.clone(), former)));
+                    continue;
+                }
+            };
+            let handle = match former {
+                Some(handle) if handle.hash == entry.hash => {
+                    changed |= handle.set_transport(transport);
+                    handle
+                }
+                former => {
+                    if let Some(former) = former {
+                        former.retire();
+                        changed = true;
+                    }
+                    let set = registry.set(&entry.value.endpoints, &self.changes);
+                    let config = Arc::clone(&entry.value);
+                    Arc::new(ClusterHandle::new(key.clone(), config, entry.hash, set, transport))
+                }
+            };
+            clusters.insert(key.clone(), handle);
+        }
+        let former = std::mem::replace(&mut registry.clusters, clusters);
+        for gone in former.values() {
+            gone.retire();
+            changed = true;
+        }
+        registry.prune();
+        drop(registry);
+        if changed {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+        failed
+    }
+
+    /// Defines every set that a cluster names. Others would resolve for nobody.
+    fn update_sets(&self, registry: &mut Registry, snapshot: &Snapshot) {
+        for (_, cluster) in snapshot.clusters.iter() {
+            registry.set(&cluster.value.endpoints, &self.changes);
+        }
+        for set in registry.sets.values() {
+            let definition = snapshot.endpoint_sets.entry(set.key());
+            set.define(definition.map(|entry| (&*entry.value, entry.hash)), &self.dns);
+        }
+    }
+
+    /// The cluster under a key.
+    pub(crate) fn cluster(&self, key: &ClusterKey) -> Option<Arc<ClusterHandle>> {
+        self.registry.lock().clusters.get(key).cloned()
+    }
+
+    /// All clusters, in key order.
+    pub(crate) fn view(&self) -> Vec<ClusterView> {
+        let registry = self.registry.lock();
+        let view = |cluster: &Arc<ClusterHandle>| {
+            let list = cluster.endpoints.list();
+            ClusterView {
+                key: cluster.key.clone(),
+                stats_name: cluster.config.stats_name.clone(),
+                http2: cluster.is_http2(),
+                tls: cluster.is_tls(),
+                endpoint_set: cluster.config.endpoints.clone(),
+                endpoints: list.addresses.to_vec(),
+                resolving: list.pending,
+                counters: cluster.counters(),
+            }
+        };
+        registry.clusters.values().map(view).collect()
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    fn set(&mut self, key: &EndpointSetKey, changes: &Arc<AtomicU64>) -> Arc<EndpointSetHandle> {
+        let set = self.sets.entry(key.clone());
+        let make = || Arc::new(EndpointSetHandle::new(key.clone(), Arc::clone(changes)));
+        Arc::clone(set.or_insert_with(make))
+    }
+
+    fn transport(&mut self, cluster: &Cluster, snapshot: &Snapshot) -> Result<Transport, String> {
+        let tls = match &cluster.tls {
+            None => None,
+            Some(settings) => Some(self.tls(settings, snapshot)?),
+        };
+        let (identity, tls) = tls.unzip();
+        let class = Class {
+            protocol: cluster.protocol,
+            tls: identity,
+            keepalive: cluster.keepalive,
+        };
+        let next = &mut self.next_class;
+        let class = *self.classes.entry(class).or_insert_with(|| {
+            *next = next.wrapping_add(1);
+            *next
+        });
+        Ok(Transport { class, tls })
+    }
+
+    fn tls(
+        &mut self,
+        settings: &UpstreamTls,
+        snapshot: &Snapshot,
+    ) -> Result<(TlsIdentity, Arc<ClientTls>), String> {
+        let find = |kind: &str, key: &dyn std::fmt::Display| format!("{kind} `{key}` is missing");
+        let ca = match &settings.ca {
+            None => None,
+            Some(key) => {
+                let entry = snapshot.ca_bundles.entry(key);
+                Some(entry.ok_or_else(|| find("CA bundle", key))?)
+            }
+        };
+        let certificate = match &settings.client_certificate {
+            None => None,
+            Some(key) => {
+                let entry = snapshot.certificates.entry(key);
+                Some(entry.ok_or_else(|| find("certificate", key))?)
+            }
+        };
+        let identity = TlsIdentity {
+            settings: settings.clone(),
+            ca: ca.map(|entry| entry.hash),
+            certificate: certificate.map(|entry| entry.hash),
+        };
+        if let Some(tls) = self.tls.get(&identity) {
+            return Ok((identity, Arc::clone(tls)));
+        }
+        let tls = Arc::new(ClientTls::build(
+            settings,
+            ca.map(|entry| &*entry.value),
+            certificate.map(|entry| &*entry.value),
+        )?);
+        self.tls.insert(identity.clone(), Arc::clone(&tls));
+        Ok((identity, tls))
+    }
+
+    /// Forgets what no cluster uses any more.
+    fn prune(&mut self) {
+        let used: std::collections::HashSet<u32> = self
+            .clusters
+            .values()
+            .map(|cluster| cluster.transport.load().class)
+            .collect();
+        self.classes.retain(|_, class| used.contains(class));
+        self.tls.retain(|_, tls| Arc::strong_count(tls) > 1);
+        // A set without a cluster would go on resolving for nobody.
+        self.sets.retain(|_, set| Arc::strong_count(set) > 1);
+    }
+}

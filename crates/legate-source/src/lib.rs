@@ -1,1 +1,18 @@
-//! legate-source
+//! Where resources come from.
+//!
+//! Absences first: no request path, no compile logic, no async; objects are handed on as decoded.
+//!
+//! Map:
+//! - [`folder`]: files and folders with line numbers and change notification
+//! - [`locate`]: a field path to its line and column
+//! - `split`, `json`, `yaml`: a file to documents, a document to a value
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::expect_used))]
+
+pub mod folder;
+mod json;
+pub mod locate;
+mod split;
+mod yaml;
+
+pub use folder::{FolderOptions, FolderSource, SourceText, Update, Watch};
+pub use locate::Side;

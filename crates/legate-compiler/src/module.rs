@@ -1,0 +1,111 @@
+//! The `ambassador` Module: its free-form `config` as typed settings, every key of spec/routing §5
+//! read, diagnosed or ignored on purpose.
+//!
+//! Not here: what the settings do. The `tls` Module (§3.15) is only reported.
+
+mod access_log;
+mod ip;
+mod keys;
+mod probes;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use legate_api::{AddedHeader, ObjectKey};
+use legate_config::cluster::TcpKeepalive;
+use legate_config::http::{AccessLog, IpPolicy};
+use legate_config::Diagnostic;
+
+use crate::options::Options;
+use crate::resources::Resources;
+
+/// Settings of the `ambassador` Module with all defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ModuleSettings {
+    /// The Module that counts; `None` when there is none.
+    pub(crate) object: Option<ObjectKey>,
+    /// `use_remote_address`
+    pub(crate) use_remote_address: bool,
+    /// `xff_num_trusted_hops`: for Listeners without `l7Depth`.
+    pub(crate) trusted_hops: u32,
+    /// `server_name`
+    pub(crate) server_name: String,
+    /// `max_request_headers_kb`, in bytes.
+    pub(crate) max_request_header_bytes: u32,
+    /// `merge_slashes`
+    pub(crate) merge_slashes: bool,
+    /// `reject_requests_with_escaped_slashes`
+    pub(crate) reject_escaped_slashes: bool,
+    /// `strip_matching_host_port`
+    pub(crate) strip_matching_host_port: bool,
+    /// `preserve_external_request_id`
+    pub(crate) preserve_external_request_id: bool,
+    /// `suppress_envoy_headers`
+    pub(crate) suppress_envoy_headers: bool,
+    /// `listener_idle_timeout_ms`; 0 = never.
+    pub(crate) listener_idle_timeout_ms: u64,
+    /// `ip_allow` or `ip_deny`
+    pub(crate) ip_policy: Option<IpPolicy>,
+    /// `envoy_log_type`, `envoy_log_format`, `envoy_log_path`
+    pub(crate) access_log: AccessLog,
+    /// `enable_ipv4`: default of Mappings.
+    pub(crate) enable_ipv4: bool,
+    /// `enable_ipv6`: default of Mappings.
+    pub(crate) enable_ipv6: bool,
+    /// `add_linkerd_headers`: default of Mappings.
+    pub(crate) add_linkerd_headers: bool,
+    /// `cluster_request_timeout_ms`: default `timeout_ms` of Mappings.
+    pub(crate) cluster_request_timeout_ms: u64,
+    /// `cluster_idle_timeout_ms`: default of Mappings, if set.
+    pub(crate) cluster_idle_timeout_ms: Option<u64>,
+    /// `cluster_max_connection_lifetime_ms`: default of Mappings, if set.
+    pub(crate) cluster_max_connection_lifetime_ms: Option<u64>,
+    /// `keepalive`: default of Mappings.
+    pub(crate) keepalive: Option<TcpKeepalive>,
+    /// `resolver`: default of Mappings, `kubernetes-service`.
+    pub(crate) resolver: String,
+    /// `use_ambassador_namespace_for_service_resolution`
+    pub(crate) use_ambassador_namespace_for_service_resolution: bool,
+    /// `defaults` (spec/routing §4.20): those that work.
+    pub(crate) defaults: MappingDefaults,
+    /// `defaults.tls_secret_namespacing`
+    pub(crate) tls_secret_namespacing: bool,
+    /// `liveness_probe`; `None` = switched off.
+    pub(crate) liveness_probe: Option<ProbeSettings>,
+    /// `readiness_probe`; `None` = switched off.
+    pub(crate) readiness_probe: Option<ProbeSettings>,
+}
+
+/// What Mappings get that say nothing themselves. A Mapping's own value replaces it entirely.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct MappingDefaults {
+    /// `add_request_headers`
+    pub(crate) add_request_headers: Option<BTreeMap<String, AddedHeader>>,
+    /// `add_response_headers`
+    pub(crate) add_response_headers: Option<BTreeMap<String, AddedHeader>>,
+    /// `remove_request_headers`
+    pub(crate) remove_request_headers: Option<Vec<String>>,
+    /// `remove_response_headers`
+    pub(crate) remove_response_headers: Option<Vec<String>>,
+    /// `stats_name`
+    pub(crate) stats_name: Option<String>,
+}
+
+/// A probe route, answered by the gateway itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProbeSettings {
+    /// Path prefix.
+    pub(crate) prefix: String,
+}
+
+/// The settings of the Module that counts, and what there is to say about all Modules.
+pub(crate) fn module_settings(
+    resources: &Resources,
+    options: &Options,
+) -> (ModuleSettings, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let settings = keys::settings(resources, options, &mut diagnostics);
+    (settings, diagnostics)
+}

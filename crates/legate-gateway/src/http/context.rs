@@ -1,0 +1,88 @@
+//! What every connection and request of a worker shares.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
+
+use crate::drain::Lifecycle;
+use crate::timers::Timers;
+use crate::upstream::WorkerPool;
+
+/// Rewrites the peer's address at accept.
+pub(crate) type PeerHook = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
+
+/// What the workers of a process share. Nothing here is written per request.
+pub(crate) struct Process {
+    /// Name of this machine, for `%HOSTNAME%`.
+    pub(crate) hostname: Arc<str>,
+    /// What probes answer.
+    pub(crate) lifecycle: Lifecycle,
+    /// How long a client may take from connecting to the first request, and from a request's first
+    /// byte to the end of its headers.
+    pub(crate) patience: Duration,
+    /// Fixed draw, for tests.
+    pub(crate) draw: Option<Arc<AtomicU32>>,
+    /// Rewrites the peer's address at accept, for tests.
+    pub(crate) peer: Option<PeerHook>,
+    /// Numbers connections.
+    pub(crate) connections: AtomicU64,
+}
+
+/// What the connections of a worker share.
+pub(crate) struct Context {
+    /// The worker's number.
+    pub(crate) index: usize,
+    /// The process.
+    pub(crate) process: Arc<Process>,
+    /// The worker's deadlines.
+    pub(crate) timers: Rc<Timers>,
+    /// The worker's upstream connections.
+    pub(crate) pool: Rc<WorkerPool>,
+    /// The worker's counters.
+    pub(crate) metrics: Arc<crate::metrics::Shard>,
+    /// Client connections that are open.
+    pub(crate) open: Cell<usize>,
+    /// Most client connections that may be open.
+    pub(crate) max_open: usize,
+    random: RefCell<SmallRng>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        index: usize,
+        process: Arc<Process>,
+        metrics: Arc<crate::metrics::Shard>,
+        max_open: usize,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            process,
+            timers: Timers::new(),
+            pool: WorkerPool::new(),
+            metrics,
+            open: Cell::new(0),
+            max_open,
+            random: RefCell::new(SmallRng::from_os_rng()),
+        })
+    }
+
+    /// A number in `[0, 100)`: one draw decides all weights of a request.
+    pub(crate) fn draw(&self) -> u32 {
+        match &self.process.draw {
+            Some(fixed) => fixed.load(Ordering::Relaxed),
+            // The bias of 2^32 modulo 100 is 4 in 100 million.
+            None => self.random.borrow_mut().next_u32() % 100,
+        }
+    }
+
+    /// The number of a new connection.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.process.connections.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,224 @@
+//! One request and its response, from the request's headers to the response's last byte: deadlines,
+//! byte counts, and the record that ends in the access log and the metrics.
+//!
+//! An exchange ends exactly once, however it ends: answered, broken off by us, or abandoned by the
+//! client (the futures and bodies that hold it are dropped then).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, StatusCode};
+
+use super::conn::Conn;
+use super::port::Serving;
+use super::record::Record;
+use crate::reply::{Flag, Flags};
+use crate::timers::Alarm;
+
+/// A request that is being handled.
+pub(crate) struct Exchange {
+    /// The connection it came on.
+    pub(crate) conn: Rc<Conn>,
+    /// The config it started with.
+    pub(crate) serving: Rc<Serving>,
+    /// What is written about it at the end.
+    pub(crate) record: RefCell<Record>,
+    alarm: Alarm,
+    started: Instant,
+    route_limit: Cell<Option<Duration>>,
+    idle_limit: Cell<Option<Duration>>,
+    last_byte: Cell<Instant>,
+    request_ended: Cell<Option<Instant>>,
+    response_began: Cell<Option<Instant>>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    ended: Cell<bool>,
+}
+
+/// Which limit a request ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// The route's timeout.
+    Route,
+    /// No byte either way for too long.
+    Idle,
+}
+
+/// Ends its exchange as abandoned unless it is taken apart before it is dropped.
+pub(crate) struct Unanswered(Option<Rc<Exchange>>);
+
+impl Exchange {
+    /// A request whose headers are complete.
+    pub(crate) fn begin(conn: &Rc<Conn>, serving: Rc<Serving>) -> Rc<Self> {
+        let started = conn.watch.request_began();
+        Rc::new(Self {
+            conn: Rc::clone(conn),
+            serving,
+            record: RefCell::default(),
+            alarm: Alarm::new(&conn.context.timers),
+            started,
+            route_limit: Cell::new(None),
+            idle_limit: Cell::new(None),
+            last_byte: Cell::new(started),
+            request_ended: Cell::new(None),
+            response_began: Cell::new(None),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            ended: Cell::new(false),
+        })
+    }
+
+    /// Sets the limits of the chosen route, in milliseconds; 0 = none.
+    pub(crate) fn limit(&self, timeout_ms: u64, idle_ms: u64) {
+        let limit = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
+        self.route_limit.set(limit(timeout_ms));
+        self.idle_limit.set(limit(idle_ms));
+    }
+
+    /// The stream was upgraded: from now on only the idle limit holds.
+    pub(crate) fn upgraded(&self) {
+        self.route_limit.set(None);
+        self.touch();
+    }
+
+    /// A byte went either way.
+    pub(crate) fn touch(&self) {
+        self.last_byte.set(Instant::now());
+    }
+
+    /// Body bytes came from the client.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+        self.touch();
+    }
+
+    /// Body bytes were handed to the client's connection.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+        self.touch();
+    }
+
+    /// The client's request is complete: the route's timeout starts.
+    pub(crate) fn request_complete(&self) {
+        if self.request_ended.get().is_none() {
+            let now = Instant::now();
+            self.request_ended.set(Some(now));
+            if let Some(limit) = self.route_limit.get() {
+                self.alarm.set_by(now + limit);
+            }
+        }
+    }
+
+    /// Whether the client's request is complete.
+    pub(crate) fn is_request_complete(&self) -> bool {
+        self.request_ended.get().is_some()
+    }
+
+    /// The upstream's response headers are here.
+    pub(crate) fn response_began(&self) {
+        let now = Instant::now();
+        self.response_began.set(Some(now));
+        self.last_byte.set(now);
+    }
+
+    /// Ready when a limit is over. Otherwise the task is woken when that may be so.
+    pub(crate) fn poll_expired(&self, cx: &mut TaskContext<'_>) -> Poll<Expired> {
+        loop {
+            let due = self.due();
+            if let Some((due, _)) = due {
+                self.alarm.set_by(due);
+            }
+            if self.alarm.poll_rang(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if let Some((due, what)) = due
+                && due <= Instant::now()
+            {
+                return Poll::Ready(what);
+            }
+        }
+    }
+
+    fn due(&self) -> Option<(Instant, Expired)> {
+        let route = self.request_ended.get().zip(self.route_limit.get());
+        let route = route.map(|(start, limit)| (start + limit, Expired::Route));
+        let idle = self.idle_limit.get();
+        let idle = idle.map(|limit| (self.last_byte.get() + limit, Expired::Idle));
+        match (route, idle) {
+            (Some(route), Some(idle)) if idle.0 < route.0 => Some(idle),
+            (Some(route), _) => Some(route),
+            (None, idle) => idle,
+        }
+    }
+
+    /// Notes the response that the client gets.
+    pub(crate) fn answered(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut record = self.record.borrow_mut();
+        record.status = Some(status);
+        record.capture_response(&self.serving.config.log, headers);
+    }
+
+    /// Adds a flag.
+    pub(crate) fn flag(&self, flags: impl Into<Flags>) {
+        self.record.borrow_mut().flag(flags.into());
+    }
+
+    /// Whether it ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// The response is complete, or nothing more will come of it.
+    pub(crate) fn end(&self) {
+        if self.ended.replace(true) {
+            return;
+        }
+        let now = Instant::now();
+        self.conn.watch.request_ended(now);
+        let times = super::record::Times {
+            started: self.started,
+            request_ended: self.request_ended.get(),
+            response_began: self.response_began.get(),
+            ended: now,
+        };
+        let record = self.record.borrow();
+        record.write(&self.conn, &self.serving, &times, [
+            self.received.get(),
+            self.sent.get(),
+        ]);
+    }
+
+    /// The client went away.
+    pub(crate) fn abandoned(&self) {
+        if !self.ended.get() {
+            let mut record = self.record.borrow_mut();
+            record.flag(Flag::DownstreamTermination.into());
+            record.details = "downstream_remote_disconnect".into();
+            drop(record);
+            self.end();
+        }
+    }
+}
+
+// === impl Unanswered ===
+
+impl Unanswered {
+    pub(crate) fn new(exchange: Rc<Exchange>) -> Self {
+        Self(Some(exchange))
+    }
+
+    /// Somebody else sees to the end from now on.
+    pub(crate) fn defuse(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(exchange) = &self.0 {
+            exchange.abandoned();
+        }
+    }
+}

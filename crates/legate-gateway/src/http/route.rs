@@ -1,0 +1,289 @@
+//! From a request's headers to what is to be done: the stages before anything is sent upstream, in
+//! their fixed order (design §5, spec/routing §3.7).
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, COOKIE, HOST, HeaderValue, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Version};
+use hyper::ext::Protocol;
+use legate_config::listener::SecurityModel;
+use legate_config::route::ProbeKind;
+use legate_router::{ListenerRoutes, RequestView, Row, Verdict, VirtualHostRoutes};
+
+use super::conn::Conn;
+use super::exchange::Exchange;
+use crate::config::{Plan, PortConfig, Target};
+use crate::drain::Lifecycle;
+use crate::reply::Reply;
+use crate::request::{
+    self, HostError, PathParts, apply_forwarded, check_connection_header, effective_host,
+    https_redirect_location, ip_allowed, normalise_path, strip_hop_by_hop,
+};
+
+/// A request that goes upstream.
+pub(crate) struct Forward {
+    /// The row that won.
+    pub(crate) row: Arc<Row<Plan>>,
+    /// Which of its targets.
+    pub(crate) target: usize,
+    /// Path and query as they are to be sent; `None` = as they came.
+    pub(crate) path: Option<String>,
+    /// Path and query before they were rewritten, where they were.
+    pub(crate) original: Option<String>,
+    /// The Host to send; `None` = the header as it came.
+    pub(crate) host: Option<String>,
+    /// Scheme of the request as its client sees it.
+    pub(crate) scheme: &'static str,
+    /// The protocol that the client wants to change to.
+    pub(crate) upgrade: Option<String>,
+}
+
+/// Which protocol a client wants to change to, if any.
+enum Wanted {
+    Nothing,
+    Upgrade(String),
+    /// A tunnel, which we never open.
+    Tunnel,
+}
+
+/// Decides. Headers that a client must not send are gone afterwards, and those that tell the
+/// upstream about the client are there.
+pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, Reply> {
+    let conn = &*exchange.conn;
+    let config = &*exchange.serving.config;
+    let settings = &config.listener.http;
+    if head.version < Version::HTTP_11 {
+        return Err(Reply::low_version());
+    }
+    check_connection_header(&head.headers)?;
+    let wanted = wanted(head);
+    strip_hop_by_hop(&mut head.headers, matches!(wanted, Wanted::Upgrade(_)));
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
+    let client = request::decide(&head.headers, &conn.peer, settings);
+    exchange.record.borrow_mut().client = Some(client);
+    let tls = conn.tls.is_some();
+    let forwarded = apply_forwarded(&mut head.headers, &conn.peer, &client, tls, settings);
+
+    let headers = &head.headers;
+    let host =
+        effective_host(&head.uri, headers, config.strip_ports.as_deref()).map_err(bad_host)?;
+    let path = normalise_path(&head.uri, &head.method, settings).map_err(|_| Reply::bad_path())?;
+    if let Some(policy) = &settings.ip_policy
+        && !ip_allowed(policy, &client)
+    {
+        return Err(Reply::ip_denied());
+    }
+    let upgrade = match wanted {
+        Wanted::Nothing => None,
+        Wanted::Upgrade(token) => Some(token),
+        Wanted::Tunnel => return Err(Reply::route_not_found()),
+    };
+
+    let view = RequestView {
+        // RFC 8441 carries what HTTP/1.1 sends as a GET.
+        method: if upgrade.is_some() && head.method == Method::CONNECT {
+            "GET"
+        } else {
+            head.method.as_str()
+        },
+        host: &host,
+        path: &path.path,
+        query: path.query,
+        headers,
+    };
+    let secure = match config.listener.security {
+        SecurityModel::Secure => true,
+        SecurityModel::Insecure => false,
+        SecurityModel::ForwardedProto => forwarded.proto_is_https,
+    };
+    let selected = virtual_host(conn, config, &host, head.version)?
+        .select(&view, secure, conn.context.draw())
+        .ok_or_else(Reply::route_not_found)?;
+    let row = selected.row;
+    exchange.record.borrow_mut().row = Some(Arc::clone(row));
+    let target = match selected.verdict {
+        Verdict::Act { target } => target,
+        Verdict::RedirectToHttps => {
+            return Err(Reply::redirect(301, https_redirect_location(&host, &path)));
+        }
+    };
+    answer_here(conn, row, target, forwarded.scheme, &host, &path)?;
+
+    let same_host = headers
+        .get(HOST)
+        .is_some_and(|sent| sent.as_bytes().eq_ignore_ascii_case(host.as_bytes()));
+    let (path, original) = new_path(config, row, target, &path);
+    Ok(Forward {
+        row: Arc::clone(row),
+        target,
+        path,
+        original,
+        host: (!same_host).then(|| host.into_owned()),
+        scheme: forwarded.scheme,
+        upgrade,
+    })
+}
+
+fn bad_host(error: HostError) -> Reply {
+    match error {
+        HostError::Missing => Reply::missing_host(),
+        HostError::Invalid => Reply::bad_request("invalid_host"),
+    }
+}
+
+/// The virtual host that may serve a host on this connection (spec/routing §3.6).
+fn virtual_host<'a>(
+    conn: &Conn,
+    config: &'a PortConfig,
+    host: &str,
+    version: Version,
+) -> Result<&'a VirtualHostRoutes<Plan>, Reply> {
+    let routes: &ListenerRoutes<Plan> = config
+        .router
+        .listener(config.key.as_str())
+        .ok_or_else(Reply::route_not_found)?;
+    let Some(secured) = &conn.tls else {
+        return routes
+            .plain_chain()
+            .and_then(|chain| routes.virtual_host(chain, host))
+            .ok_or_else(Reply::route_not_found);
+    };
+    let own = routes.choose_chain(secured.sni.as_deref());
+    let (chain, found) = match own.and_then(|chain| Some((chain, routes.virtual_host(chain, host)?)))
+    {
+        // The usual case: nothing changed since the handshake.
+        Some((_, found)) if secured.generation == config.generation => return Ok(found),
+        Some(found) => found,
+        None => routes
+            .owner_chain(host)
+            .and_then(|chain| Some((chain, routes.virtual_host(chain, host)?)))
+            .ok_or_else(Reply::route_not_found)?,
+    };
+    // Served when the handshake that was made would have done for that host too.
+    let covered = config
+        .tls
+        .chain(&chain.key)
+        .is_some_and(|other| secured.chain.covers(other, host));
+    if covered {
+        Ok(found)
+    } else if version == Version::HTTP_2 {
+        Err(Reply::misdirected())
+    } else {
+        Err(Reply::route_not_found())
+    }
+}
+
+/// Replies to what needs no upstream.
+fn answer_here(
+    conn: &Conn,
+    row: &Row<Plan>,
+    target: usize,
+    scheme: &str,
+    host: &str,
+    path: &PathParts<'_>,
+) -> Result<(), Reply> {
+    let fail = match &row.payload {
+        Plan::Forward(targets) => match targets.get(target) {
+            Some(Target::Cluster { .. }) => return Ok(()),
+            Some(Target::Fail(fail)) => fail,
+            None => return Err(Reply::cluster_not_found()),
+        },
+        Plan::Redirect(redirect) => {
+            let location = redirect.location(scheme, host, path);
+            return Err(Reply::redirect(redirect.status, location));
+        }
+        Plan::Probe(ProbeKind::Alive) => {
+            return Err(Reply::probe(http::StatusCode::OK, Lifecycle::alive_text()));
+        }
+        Plan::Probe(ProbeKind::Ready) => {
+            let lifecycle = &conn.context.process.lifecycle;
+            let status = if lifecycle.is_ready() {
+                http::StatusCode::OK
+            } else {
+                http::StatusCode::SERVICE_UNAVAILABLE
+            };
+            return Err(Reply::probe(status, lifecycle.ready_text()));
+        }
+        Plan::Fail(fail) => fail,
+    };
+    Err(Reply::withheld(fail.status, &fail.reason))
+}
+
+/// The path and query to send where they differ from what came, and what they were before a
+/// rewrite, if somebody wants to know.
+fn new_path(
+    config: &PortConfig,
+    row: &Row<Plan>,
+    target: usize,
+    path: &PathParts<'_>,
+) -> (Option<String>, Option<String>) {
+    let whole = || match path.query {
+        Some(query) => format!("{}?{query}", path.path),
+        None => path.path.clone().into_owned(),
+    };
+    let rewritten = match &row.payload {
+        Plan::Forward(targets) => match targets.get(target) {
+            Some(Target::Cluster { policy, .. }) => policy.rewrite_path(&path.path, path.query),
+            _ => None,
+        },
+        _ => None,
+    };
+    match rewritten {
+        Some(new) => {
+            let wanted = !config.listener.http.suppress_envoy_headers;
+            (Some(new), wanted.then(whole))
+        }
+        None if matches!(path.path, std::borrow::Cow::Owned(_)) => (Some(whole()), None),
+        None => (None, None),
+    }
+}
+
+/// What the client asks to change to.
+fn wanted(head: &Parts) -> Wanted {
+    if head.method == Method::CONNECT {
+        return match head.extensions.get::<Protocol>() {
+            Some(protocol) => Wanted::Upgrade(protocol.as_str().to_owned()),
+            None => Wanted::Tunnel,
+        };
+    }
+    if head.version != Version::HTTP_11 {
+        return Wanted::Nothing;
+    }
+    let Some(token) = head.headers.get(UPGRADE).and_then(|value| value.to_str().ok()) else {
+        return Wanted::Nothing;
+    };
+    let asked = head.headers.get_all(CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    });
+    let token = token.trim();
+    // HTTP/2 is not spoken on this connection any more; the client goes on in HTTP/1.1.
+    if asked && !token.is_empty() && !token.eq_ignore_ascii_case("h2c") {
+        Wanted::Upgrade(token.to_owned())
+    } else {
+        Wanted::Nothing
+    }
+}
+
+/// HTTP/2 may send a cookie in pieces; HTTP/1.1 must not.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(COOKIE).iter();
+    if values.next().is_none() || values.next().is_none() {
+        return;
+    }
+    let mut joined = Vec::with_capacity(256);
+    for value in headers.get_all(COOKIE) {
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(value.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+        headers.insert(COOKIE, joined);
+    }
+}

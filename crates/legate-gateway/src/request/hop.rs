@@ -1,0 +1,237 @@
+//! Hop-by-hop headers (spec/services §5.4), both directions.
+
+use http::HeaderMap;
+use http::header::{CONNECTION, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+
+use crate::reply::Reply;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// Tokens in `Connection` from which on a request is refused.
+const TOO_MANY_TOKENS: usize = 10;
+/// Bytes of `te` beyond which naming it in `Connection` is refused.
+const TE_LIMIT: usize = 255;
+
+/// Refuses a request whose `Connection` header would remove what it must not, or is abusive.
+pub(crate) fn check_connection_header(headers: &HeaderMap) -> Result<(), Reply> {
+    let mut count = 0_usize;
+    for token in tokens(headers) {
+        count = count.saturating_add(1);
+        let forbidden = token.first() == Some(&b':')
+            || [
+                &b"x-forwarded-for"[..],
+                b"x-forwarded-host",
+                b"x-forwarded-proto",
+            ]
+            .iter()
+            .any(|name| token.eq_ignore_ascii_case(name));
+        let long_te = token.eq_ignore_ascii_case(b"te")
+            && headers
+                .get_all(TE)
+                .iter()
+                .map(HeaderValue::len)
+                .sum::<usize>()
+                > TE_LIMIT;
+        if forbidden || long_te || count >= TOO_MANY_TOKENS {
+            return Err(Reply::bad_connection_header());
+        }
+    }
+    Ok(())
+}
+
+/// Removes what concerns one connection only. With `keep_upgrade`, `upgrade` and a `connection`
+/// that names it stay.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
+    let found = Found::scan(headers);
+    if found.connection {
+        for name in nominated(headers) {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    if found.keep_alive {
+        headers.remove(KEEP_ALIVE);
+    }
+    if found.proxy_connection {
+        headers.remove(PROXY_CONNECTION);
+    }
+    if found.transfer_encoding {
+        headers.remove(TRANSFER_ENCODING);
+    }
+    if found.te {
+        reduce_te(headers);
+    }
+    if found.upgrade {
+        if keep_upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        } else {
+            headers.remove(UPGRADE);
+        }
+    }
+}
+
+/// Which of the headers are there: one walk over the names instead of six hashed look-ups.
+#[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one independent answer per header"
+)]
+struct Found {
+    connection: bool,
+    keep_alive: bool,
+    proxy_connection: bool,
+    transfer_encoding: bool,
+    te: bool,
+    upgrade: bool,
+}
+
+impl Found {
+    fn scan(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" => found.connection = true,
+                "keep-alive" => found.keep_alive = true,
+                "proxy-connection" => found.proxy_connection = true,
+                "transfer-encoding" => found.transfer_encoding = true,
+                "te" => found.te = true,
+                "upgrade" => found.upgrade = true,
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// Names in `Connection` whose headers go with it. Headers that frame or address the message are
+/// never among them, and those of this module are dealt with one by one.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for token in tokens(headers) {
+        let handled = [
+            &b"close"[..],
+            b"keep-alive",
+            b"upgrade",
+            b"te",
+            b"host",
+            b"content-length",
+        ]
+        .iter()
+        .any(|known| token.eq_ignore_ascii_case(known));
+        if !handled && let Ok(name) = HeaderName::from_bytes(token) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.is_empty())
+}
+
+fn reduce_te(headers: &mut HeaderMap) {
+    let trailers = headers.get_all(TE).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|coding| {
+            let name = coding.split(|byte| *byte == b';').next().unwrap_or(coding);
+            name.trim_ascii().eq_ignore_ascii_case(b"trailers")
+        })
+    });
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    } else {
+        headers.remove(TE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::tests_support::{headers, values};
+
+    #[test]
+    fn some_connection_headers_are_refused() {
+        let long = "x".repeat(256);
+        let rows: &[(&[(&str, &str)], bool)] = &[
+            (&[], true),
+            (&[("connection", "keep-alive")], true),
+            (&[("connection", "close, x-a, x-b")], true),
+            (&[("connection", "X-Forwarded-For")], false),
+            (&[("connection", "close, x-forwarded-host")], false),
+            (&[("connection", "x-forwarded-proto")], false),
+            (&[("connection", ":path")], false),
+            (&[("connection", "a,b,c,d,e,f,g,h,i")], true),
+            (&[("connection", "a,b,c,d,e,f,g,h,i,j")], false),
+            (&[("connection", "a,b,c,d,e"), ("connection", "f,g,h,i,j")], false),
+            (&[("connection", ",,,,,,,,,,,,")], true),
+            (&[("connection", "te"), ("te", "trailers")], true),
+            (&[("connection", "te"), ("te", &long)], false),
+            (&[("connection", "close"), ("te", &long)], true),
+        ];
+        for (pairs, accepted) in rows {
+            let result = check_connection_header(&headers(pairs));
+            assert_eq!(result.is_ok(), *accepted, "{pairs:?}");
+            if let Err(reply) = result {
+                assert_eq!(reply.status, 400);
+            }
+        }
+    }
+
+    #[test]
+    fn hop_by_hop_headers_go() {
+        type Pairs<'a> = &'a [(&'a str, &'a str)];
+        let rows: &[(Pairs<'_>, bool, Pairs<'_>)] = &[
+            (&[("x-a", "1")], false, &[("x-a", "1")]),
+            (
+                &[
+                    ("connection", "keep-alive, X-Secret"),
+                    ("keep-alive", "timeout=5"),
+                    ("proxy-connection", "keep-alive"),
+                    ("transfer-encoding", "chunked"),
+                    ("x-secret", "1"),
+                    ("x-secret", "2"),
+                    ("x-a", "1"),
+                ],
+                false,
+                &[("x-a", "1")],
+            ),
+            (&[("connection", "Upgrade"), ("upgrade", "websocket")], false, &[]),
+            (
+                &[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")],
+                true,
+                &[("connection", "upgrade"), ("upgrade", "websocket")],
+            ),
+            (&[("connection", "close")], true, &[]),
+            (&[("te", "gzip, Trailers;q=1")], false, &[("te", "trailers")]),
+            (&[("te", "gzip")], false, &[]),
+            (&[("te", "gzip"), ("te", "trailers")], false, &[("te", "trailers")]),
+            (
+                &[("connection", "host, content-length"), ("host", "a"), ("content-length", "3")],
+                false,
+                &[("host", "a"), ("content-length", "3")],
+            ),
+            (
+                &[
+                    ("connection", "Upgrade, HTTP2-Settings"),
+                    ("upgrade", "h2c"),
+                    ("http2-settings", "x"),
+                ],
+                false,
+                &[],
+            ),
+            (&[("connection", "\u{e4}, x y, close")], false, &[]),
+        ];
+        for (pairs, keep_upgrade, expected) in rows {
+            let mut map = headers(pairs);
+            strip_hop_by_hop(&mut map, *keep_upgrade);
+            assert_eq!(map.len(), expected.len(), "{pairs:?} -> {map:?}");
+            for (name, value) in *expected {
+                assert_eq!(values(&map, name), [*value], "{pairs:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The policies of a target, ready to run: header edits, path rewriting, generated headers
+//! (spec/routing §§4.7, 4.9, 4.10, spec/services §5.1).
+//!
+//! Timeouts and upgrades are only carried here; the pipeline applies them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT,
+};
+use legate_config::http::HttpSettings;
+use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet};
+use smallvec::SmallVec;
+
+use super::facts::{Captured, Facts, Headers};
+use super::rewrite::CompiledRewrite;
+use super::template::{Captures, Compiled, Values};
+
+const X_ENVOY_ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
+const X_ENVOY_EXPECTED_RQ_TIMEOUT_MS: HeaderName =
+    HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+const L5D_DST_OVERRIDE: HeaderName = HeaderName::from_static("l5d-dst-override");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Effective policies of one target.
+#[derive(Debug, Clone)]
+pub(crate) struct CompiledPolicy {
+    request: Edits,
+    response: Edits,
+    rewrite: CompiledRewrite,
+    /// What becomes of the Host header.
+    pub(crate) host: CompiledHost,
+    /// From the end of the request to the end of the response; `None` = no limit.
+    pub(crate) timeout: Option<Duration>,
+    /// Without a byte either way; `None` = no limit.
+    pub(crate) idle_timeout: Option<Duration>,
+    expected_timeout: Option<HeaderValue>,
+    linkerd_dst: Option<HeaderValue>,
+    upgrades: Vec<String>,
+}
+
+/// What becomes of the Host header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CompiledHost {
+    /// The client's.
+    Keep,
+    /// This.
+    Literal(HeaderValue),
+    /// The upstream's DNS name, where it has one.
+    Auto,
+}
+
+impl CompiledPolicy {
+    /// Prepares a policy bundle.
+    ///
+    /// # Errors
+    /// A pattern that does not compile, or a host or destination that is no header value.
+    pub(crate) fn build(set: &PolicySet) -> Result<Self, String> {
+        let value = |text: &str| {
+            HeaderValue::from_str(text).map_err(|_| format!("`{text}` is no header value"))
+        };
+        Ok(Self {
+            request: Edits::build(&set.request_headers),
+            response: Edits::build(&set.response_headers),
+            rewrite: CompiledRewrite::build(&set.rewrite)?,
+            host: match &set.host {
+                HostRewrite::Keep => CompiledHost::Keep,
+                HostRewrite::Literal(host) => CompiledHost::Literal(value(host)?),
+                HostRewrite::Auto => CompiledHost::Auto,
+            },
+            timeout: millis(set.timeout_ms),
+            idle_timeout: millis(set.idle_timeout_ms),
+            expected_timeout: (set.timeout_ms > 0).then(|| HeaderValue::from(set.timeout_ms)),
+            linkerd_dst: set.linkerd_dst.as_deref().map(value).transpose()?,
+            upgrades: set.upgrades.clone(),
+        })
+    }
+
+    /// The new path and query, or `None` where the path stays. The query is always kept.
+    pub(crate) fn rewrite_path(&self, path: &str, query: Option<&str>) -> Option<String> {
+        let mut new = self.rewrite.apply(path)?;
+        if new.is_empty() {
+            new.push('/');
+        }
+        if let Some(query) = query {
+            new.push('?');
+            new.push_str(query);
+        }
+        Some(new)
+    }
+
+    /// Edits the headers of a request: removals, then additions; values are those before the edits.
+    pub(crate) fn apply_request(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
+        self.request.apply(headers, facts, Other::IsRequest);
+    }
+
+    /// Sets the headers that we generate for the upstream, after [`Self::apply_request`].
+    /// `original` is the path and query before they were rewritten, if they were.
+    pub(crate) fn apply_generated(
+        &self,
+        headers: &mut HeaderMap,
+        original: Option<&str>,
+        settings: &HttpSettings,
+    ) {
+        if !settings.suppress_envoy_headers {
+            if let Some(timeout) = &self.expected_timeout {
+                headers.insert(X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, timeout.clone());
+            }
+            if let Some(original) = original
+                && let Ok(value) = HeaderValue::from_str(original)
+            {
+                headers.insert(X_ENVOY_ORIGINAL_PATH, value);
+            }
+        }
+        if let Some(destination) = &self.linkerd_dst {
+            headers.insert(L5D_DST_OVERRIDE, destination.clone());
+        }
+    }
+
+    /// Copies the request headers that [`Self::apply_response`] will need; usually none.
+    pub(crate) fn capture(&self, headers: &HeaderMap) -> Captured {
+        self.response.captures.request.capture(headers)
+    }
+
+    /// Edits the headers of a response, local replies of a matched forwarding route included.
+    pub(crate) fn apply_response(
+        &self,
+        headers: &mut HeaderMap,
+        request: &Captured,
+        facts: &Facts<'_>,
+    ) {
+        self.response.apply(headers, facts, Other::IsResponse(request));
+    }
+
+    /// Whether an `Upgrade` token is let through.
+    pub(crate) fn allows_upgrade(&self, token: &str) -> bool {
+        self.upgrades
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(token))
+    }
+}
+
+fn millis(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+/// Which message is edited, and what is left of the other one.
+#[derive(Clone, Copy)]
+enum Other<'a> {
+    IsRequest,
+    IsResponse(&'a Captured),
+}
+
+/// Removals, then additions.
+#[derive(Debug, Clone)]
+struct Edits {
+    remove: Vec<HeaderName>,
+    add: Vec<Add>,
+    captures: Captures,
+}
+
+#[derive(Debug, Clone)]
+struct Add {
+    name: HeaderName,
+    value: AddValue,
+    append: bool,
+}
+
+#[derive(Debug, Clone)]
+enum AddValue {
+    Literal(HeaderValue),
+    Template(Compiled),
+}
+
+impl Edits {
+    /// Names that may not be edited, or are none, are left out; the compiler has said so.
+    fn build(edits: &HeaderEdits) -> Self {
+        let mut captures = Captures::default();
+        let add = edits
+            .add
+            .iter()
+            .filter_map(|add| {
+                let value = match add.value.as_literal() {
+                    Some("") => return None,
+                    Some(text) => AddValue::Literal(HeaderValue::from_str(text).ok()?),
+                    None => AddValue::Template(Compiled::build(&add.value, &mut captures)),
+                };
+                Some(Add {
+                    name: editable(&add.name)?,
+                    value,
+                    append: add.append,
+                })
+            })
+            .collect();
+        Self {
+            remove: edits.remove.iter().filter_map(|name| editable(name)).collect(),
+            add,
+            captures,
+        }
+    }
+
+    fn apply<'f>(&self, headers: &mut HeaderMap, facts: &'f Facts<'f>, other: Other<'f>) {
+        if self.remove.is_empty() && self.add.is_empty() {
+            return;
+        }
+        // All values are those of the message as it was, whatever the order of the edits.
+        let mut computed: SmallVec<[(&Add, HeaderValue); 4]> = SmallVec::new();
+        {
+            let values = match other {
+                Other::IsRequest => Values {
+                    facts,
+                    request: Headers::Live(headers),
+                    response: Headers::None,
+                    trailers: Headers::None,
+                },
+                Other::IsResponse(request) => Values {
+                    facts,
+                    request: Headers::Captured(request),
+                    response: Headers::Live(headers),
+                    trailers: Headers::None,
+                },
+            };
+            for add in &self.add {
+                let value = match &add.value {
+                    AddValue::Literal(value) => Some(value.clone()),
+                    AddValue::Template(template) => template.header_value(&values),
+                };
+                if let Some(value) = value {
+                    computed.push((add, value));
+                }
+            }
+        }
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (add, value) in computed {
+            if !add.append {
+                headers.insert(add.name.clone(), value);
+            } else if single(&add.name) && headers.contains_key(&add.name) {
+                let joined = join(headers, &add.name, &value);
+                headers.insert(add.name.clone(), joined);
+            } else {
+                headers.append(add.name.clone(), value);
+            }
+        }
+    }
+}
+
+/// The name, if edits may touch it: not the host, not what frames a message or concerns one hop.
+fn editable(name: &str) -> Option<HeaderName> {
+    let forbidden = matches!(
+        name,
+        "host"
+            | "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "content-length"
+            | "upgrade"
+            | "te"
+    );
+    // A pseudo-header's colon is no name character.
+    (!forbidden).then(|| HeaderName::try_from(name).ok()).flatten()
+}
+
+/// Headers of which a message has one line; a further value is joined with a comma.
+fn single(name: &HeaderName) -> bool {
+    [
+        CONTENT_TYPE,
+        USER_AGENT,
+        REFERER,
+        ORIGIN,
+        AUTHORIZATION,
+        X_FORWARDED_FOR,
+        X_FORWARDED_PROTO,
+        X_REQUEST_ID,
+    ]
+    .contains(name)
+}
+
+fn join(headers: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> HeaderValue {
+    let mut joined = Vec::with_capacity(64);
+    for present in headers.get_all(name) {
+        joined.extend_from_slice(present.as_bytes());
+        joined.push(b',');
+    }
+    joined.extend_from_slice(value.as_bytes());
+    HeaderValue::from_maybe_shared(Bytes::from(joined)).unwrap_or_else(|_| value.clone())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! What logs say about a client's certificate.
+
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Name;
+
+/// The parts of a certificate that templates can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PeerCertificate {
+    /// Subject, RFC 2253.
+    pub(crate) subject: String,
+    /// Issuer, RFC 2253.
+    pub(crate) issuer: String,
+    /// SHA-256 of the DER certificate in lower-case hexadecimal.
+    pub(crate) fingerprint_256: String,
+}
+
+impl PeerCertificate {
+    /// Reads a certificate. What cannot be read is empty: the handshake has already verified it.
+    pub(super) fn read(der: &[u8]) -> Self {
+        let parsed = X509Certificate::from_der(der).ok();
+        let name = |pick: fn(&X509Certificate<'_>) -> String| {
+            parsed
+                .as_ref()
+                .map_or_else(String::new, |(_, certificate)| pick(certificate))
+        };
+        Self {
+            subject: name(|certificate| rfc2253(certificate.subject())),
+            issuer: name(|certificate| rfc2253(certificate.issuer())),
+            fingerprint_256: sha256(der),
+        }
+    }
+}
+
+/// rustls has the hash already; no other crate is needed for it.
+fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(64);
+    if let Some(suite) = TLS13_AES_128_GCM_SHA256.tls13() {
+        for byte in suite.common.hash_provider.hash(bytes).as_ref() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+    }
+    text
+}
+
+/// Most specific part first, `,` between parts, `+` within one.
+fn rfc2253(name: &X509Name<'_>) -> String {
+    let parts: Vec<String> = name
+        .iter_rdn()
+        .map(|rdn| {
+            let attributes: Vec<String> = rdn
+                .iter()
+                .map(|attribute| {
+                    let key = x509_parser::objects::oid2abbrev(
+                        attribute.attr_type(),
+                        x509_parser::objects::oid_registry(),
+                    )
+                    .map_or_else(|_| attribute.attr_type().to_id_string(), str::to_owned);
+                    let value = attribute.as_str().unwrap_or("");
+                    format!("{key}={}", escaped(value))
+                })
+                .collect();
+            attributes.join("+")
+        })
+        .rev()
+        .collect();
+    parts.join(",")
+}
+
+fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for character in value.chars() {
+        if matches!(character, ',' | '+' | '"' | '\\' | '<' | '>' | ';') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_most_specific_first() {
+        let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::OrganizationName, "Acme, Inc.");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "client");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let peer = PeerCertificate::read(certificate.der());
+        assert_eq!(peer.subject, "CN=client,O=Acme\\, Inc.");
+        assert_eq!(peer.issuer, peer.subject);
+        assert_eq!(peer.fingerprint_256.len(), 64);
+    }
+
+    #[test]
+    fn garbage_has_a_fingerprint_only() {
+        let peer = PeerCertificate::read(b"abc");
+        assert_eq!(peer.subject, "");
+        assert_eq!(
+            peer.fingerprint_256,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! The run-time side of a cluster: its settings, current endpoints and TLS, cursor and counters.
+//!
+//! A handle lives as long as its key stays in the config; what may change under one key (endpoints,
+//! key material) is swapped inside it, so that whoever holds a handle never holds a stale one.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use legate_config::cluster::{Cluster, UpstreamProtocol};
+use legate_config::{ClusterKey, Hash128};
+
+use super::endpoints::EndpointSetHandle;
+use super::tls::ClientTls;
+
+/// A cluster that requests can be sent to.
+#[derive(Debug)]
+pub(crate) struct ClusterHandle {
+    pub(crate) key: ClusterKey,
+    /// The settings; equal for the life of the handle.
+    pub(crate) config: Arc<Cluster>,
+    /// Host header for `HostRewrite::Auto`; `None` where the upstream has no name.
+    pub(crate) host_name: Option<HeaderValue>,
+    pub(super) hash: Hash128,
+    pub(super) endpoints: Arc<EndpointSetHandle>,
+    pub(super) transport: ArcSwap<Transport>,
+    pub(super) cursor: AtomicUsize,
+    /// Set when the config no longer has this cluster; its pooled connections are then closed.
+    retired: AtomicBool,
+    stats: OnceLock<Box<[Arc<Shard>]>>,
+}
+
+/// What a connection must be like for a cluster to use it.
+#[derive(Debug)]
+pub(super) struct Transport {
+    /// Equal for equal (protocol, TLS identity, keep-alive); never reused for another combination.
+    pub(super) class: u32,
+    pub(super) tls: Option<Arc<ClientTls>>,
+}
+
+/// One worker's counters of one cluster, on a cache line of their own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Shard {
+    pub(super) cx_active: AtomicI64,
+    pub(super) cx_total: AtomicU64,
+    pub(super) cx_connect_fail: AtomicU64,
+    pub(super) rq_active: AtomicI64,
+    pub(super) rq_total: AtomicU64,
+}
+
+/// Counters of a cluster, summed over the workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClusterCounters {
+    /// Open upstream connections.
+    pub cx_active: u64,
+    /// Upstream connections ever opened.
+    pub cx_total: u64,
+    /// Connects and TLS handshakes that failed or timed out.
+    pub cx_connect_fail: u64,
+    /// Requests in flight.
+    pub rq_active: u64,
+    /// Requests ever sent.
+    pub rq_total: u64,
+}
+
+/// Counts a thing that is alive, by its own life.
+#[derive(Debug)]
+pub(super) struct Active {
+    shard: Arc<Shard>,
+    what: Alive,
+}
+
+/// What an [`Active`] counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Alive {
+    Connection,
+    Request,
+}
+
+// === impl ClusterHandle ===
+
+impl ClusterHandle {
+    pub(super) fn new(
+        key: ClusterKey,
+        config: Arc<Cluster>,
+        hash: Hash128,
+        endpoints: Arc<EndpointSetHandle>,
+        transport: Transport,
+    ) -> Self {
+        let host_name = config
+            .host_name
+            .as_deref()
+            .and_then(|name| HeaderValue::from_str(name).ok());
+        Self {
+            key,
+            config,
+            host_name,
+            hash,
+            endpoints,
+            transport: ArcSwap::from_pointee(transport),
+            // Workers and replicas start at different endpoints.
+            cursor: AtomicUsize::new(rand::random::<u16>().into()),
+            retired: AtomicBool::new(false),
+            stats: OnceLock::new(),
+        }
+    }
+
+    /// Whether requests leave as HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.config.protocol == UpstreamProtocol::Http2
+    }
+
+    /// Whether connections are TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.config.tls.is_some()
+    }
+
+    /// Puts a transport in force; says whether connections of the former are now unwanted.
+    pub(super) fn set_transport(&self, transport: Transport) -> bool {
+        if self.transport.load().class == transport.class {
+            return false;
+        }
+        self.transport.store(Arc::new(transport));
+        true
+    }
+
+    /// The config no longer has this cluster.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Limit of TCP connect and TLS handshake together.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.config.connect_timeout_ms.max(1))
+    }
+
+    /// How long an idle connection may stay; `None` = for ever.
+    pub(super) fn idle_timeout(&self) -> Option<Duration> {
+        limit(self.config.idle_timeout_ms)
+    }
+
+    /// The age at which a connection takes no new request; `None` = none.
+    pub(super) fn max_lifetime(&self) -> Option<Duration> {
+        limit(self.config.max_lifetime_ms)
+    }
+
+    /// Whether connections of this class to this address are still wanted by this cluster.
+    pub(super) fn wants(&self, class: u32, address: SocketAddr) -> bool {
+        !self.retired.load(Ordering::Acquire)
+            && self.transport.load().class == class
+            && self.endpoints.list().addresses.contains(&address)
+    }
+
+    /// The counters that one worker writes.
+    pub(super) fn shard(&self, worker: usize) -> &Arc<Shard> {
+        let shards = self.stats.get_or_init(|| {
+            let count = std::thread::available_parallelism().map_or(1, usize::from);
+            (0..count.clamp(1, 64)).map(|_| Arc::default()).collect()
+        });
+        // More workers than cores share shards, which costs speed and not correctness.
+        let index = worker.checked_rem(shards.len()).unwrap_or_default();
+        shards
+            .get(index)
+            .expect("the index is below the length, which is at least 1")
+    }
+
+    /// Counters summed over the workers.
+    pub(crate) fn counters(&self) -> ClusterCounters {
+        let mut sum = ClusterCounters::default();
+        let (mut connections, mut requests) = (0_i64, 0_i64);
+        for shard in self.stats.get().into_iter().flatten() {
+            connections = connections.saturating_add(shard.cx_active.load(Ordering::Relaxed));
+            requests = requests.saturating_add(shard.rq_active.load(Ordering::Relaxed));
+            let add = |to: &mut u64, from: &AtomicU64| {
+                *to = to.saturating_add(from.load(Ordering::Relaxed));
+            };
+            add(&mut sum.cx_total, &shard.cx_total);
+            add(&mut sum.cx_connect_fail, &shard.cx_connect_fail);
+            add(&mut sum.rq_total, &shard.rq_total);
+        }
+        sum.cx_active = connections.try_into().unwrap_or_default();
+        sum.rq_active = requests.try_into().unwrap_or_default();
+        sum
+    }
+}
+
+fn limit(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+// === impl Active ===
+
+impl Active {
+    pub(super) fn connection(shard: &Arc<Shard>) -> Self {
+        shard.cx_total.fetch_add(1, Ordering::Relaxed);
+        shard.cx_active.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shard: Arc::clone(shard),
+            what: Alive::Connection,
+        }
+    }
+
+    pub(super) fn request(shard: &Arc<Shard>) -> Self {
+        shard.rq_total.fetch_add(1, Ordering::Relaxed);
+        shard.rq_active.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shard: Arc::clone(shard),
+            what: Alive::Request,
+        }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let counter = match self.what {
+            Alive::Connection => &self.shard.cx_active,
+            Alive::Request => &self.shard.rq_active,
+        };
+        counter.fetch_sub(1, Ordering::Relaxed);
+    }
+}

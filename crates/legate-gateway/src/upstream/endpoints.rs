@@ -1,0 +1,147 @@
+//! Sets of endpoints, shared by all clusters that name them and swapped whole when they change.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use legate_config::cluster::EndpointSet;
+use legate_config::{EndpointSetKey, Hash128};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::dns::Dns;
+
+/// A set of endpoints under one key, whatever it currently is and wherever it comes from.
+#[derive(Debug)]
+pub(crate) struct EndpointSetHandle {
+    key: EndpointSetKey,
+    list: ArcSwap<EndpointList>,
+    /// Wakes requests that wait for a name's first resolution.
+    resolved: Notify,
+    /// Rises with every change of any set, for the workers' sweeps.
+    changes: Arc<AtomicU64>,
+    source: Mutex<Source>,
+}
+
+/// The addresses of a set at one moment.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct EndpointList {
+    pub(super) addresses: Box<[SocketAddr]>,
+    /// The first resolution has not ended yet.
+    pub(super) pending: bool,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    hash: Option<Hash128>,
+    task: Option<AbortHandle>,
+}
+
+// === impl EndpointSetHandle ===
+
+impl EndpointSetHandle {
+    pub(super) fn new(key: EndpointSetKey, changes: Arc<AtomicU64>) -> Self {
+        Self {
+            key,
+            list: ArcSwap::from_pointee(EndpointList::default()),
+            resolved: Notify::new(),
+            changes,
+            source: Mutex::default(),
+        }
+    }
+
+    pub(super) fn key(&self) -> &EndpointSetKey {
+        &self.key
+    }
+
+    /// The counter of changes that this set adds to.
+    pub(super) fn changes(&self) -> &Arc<AtomicU64> {
+        &self.changes
+    }
+
+    /// The addresses now.
+    pub(super) fn list(&self) -> Guard<Arc<EndpointList>> {
+        self.list.load()
+    }
+
+    /// Waits until the first resolution has ended, well or not, or the limit has passed.
+    pub(super) async fn settled(&self, limit: Duration) {
+        let wait = async {
+            loop {
+                let notified = self.resolved.notified();
+                if !self.list().pending {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        // Late is late: the caller looks at the list either way.
+        let _ = tokio::time::timeout(limit, wait).await;
+    }
+
+    /// Takes a new definition, `None` when the config has none for this key.
+    pub(super) fn define(
+        self: &Arc<Self>,
+        definition: Option<(&EndpointSet, Hash128)>,
+        dns: &Arc<Dns>,
+    ) {
+        let mut source = self.source.lock();
+        let hash = definition.map(|(_, hash)| hash);
+        if source.hash == hash && (hash.is_some() || source.task.is_none()) {
+            return;
+        }
+        if let Some(task) = source.task.take() {
+            task.abort();
+        }
+        source.hash = hash;
+        match definition.map(|(set, _)| set) {
+            None => self.publish(Vec::new()),
+            Some(EndpointSet::Static { endpoints }) => {
+                self.publish(endpoints.iter().map(|endpoint| endpoint.address).collect());
+            }
+            Some(EndpointSet::Dns(settings)) => {
+                // Addresses of the former definition must not be taken for those of this one.
+                self.replace(EndpointList {
+                    addresses: Box::default(),
+                    pending: true,
+                });
+                source.task = Some(dns.watch(settings.clone(), Arc::downgrade(self)));
+            }
+        }
+    }
+
+    /// Puts new addresses in force.
+    pub(super) fn publish(&self, addresses: Vec<SocketAddr>) {
+        self.replace(EndpointList {
+            addresses: addresses.into_boxed_slice(),
+            pending: false,
+        });
+        self.resolved.notify_waiters();
+    }
+
+    /// The first resolution failed: requests no longer wait for it.
+    pub(super) fn give_up_waiting(&self) {
+        if self.list().pending {
+            self.publish(Vec::new());
+        }
+    }
+
+    fn replace(&self, list: EndpointList) {
+        if **self.list.load() == list {
+            return;
+        }
+        self.list.store(Arc::new(list));
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Drop for EndpointSetHandle {
+    fn drop(&mut self) {
+        if let Some(task) = self.source.get_mut().task.take() {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! HTTP/2 connections to upstreams: shared by requests up to the peer's stream limit.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderName, Request, Uri, Version};
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::body::RequestBody;
+use super::cluster::{Active, ClusterHandle};
+use super::connect::UpstreamStream;
+use super::pool::{Bucket, WorkerPool};
+use crate::error::{ErrorKind, ProxyError};
+
+/// Spawns hyper's tasks on the worker that owns the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalExec;
+
+/// A connection that several requests share.
+pub(super) struct Http2 {
+    pub(super) sender: RefCell<http2::SendRequest<RequestBody>>,
+    pub(super) local: Option<SocketAddr>,
+    streams: Cell<usize>,
+    /// The peer's limit of concurrent streams as last seen.
+    limit: Rc<Cell<usize>>,
+    used: Cell<bool>,
+    created: Instant,
+    idle_since: Cell<Instant>,
+    idle_timeout: Option<Duration>,
+    max_lifetime: Option<Duration>,
+}
+
+/// One stream's share of a connection.
+pub(super) struct Stream {
+    pub(super) connection: Rc<Http2>,
+    /// Whether the connection had served a request before.
+    pub(super) reused: bool,
+}
+
+/// Tells the waiters that an opening has ended, however it ended.
+struct Opening<'a>(&'a Bucket);
+
+// === impl LocalExec ===
+
+impl<F> hyper::rt::Executor<F> for LocalExec
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+// === impl Http2 ===
+
+type Driver = http2::Connection<TokioIo<UpstreamStream>, RequestBody, LocalExec>;
+
+impl Http2 {
+    /// Starts the driver of a connection.
+    pub(super) fn start(
+        cluster: &ClusterHandle,
+        sender: http2::SendRequest<RequestBody>,
+        driver: Driver,
+        local: Option<SocketAddr>,
+        alive: Active,
+    ) -> Rc<Self> {
+        let limit = Rc::new(Cell::new(driver.current_max_send_streams()));
+        let seen = Rc::clone(&limit);
+        tokio::task::spawn_local(async move {
+            let _alive = alive;
+            let mut driver = pin!(driver);
+            let ended = poll_fn(|cx| {
+                let polled = driver.as_mut().poll(cx);
+                // The peer's settings arrive while the connection is driven.
+                seen.set(driver.current_max_send_streams());
+                polled
+            });
+            if let Err(error) = ended.await {
+                tracing::trace!(%error, "Upstream connection ended");
+            }
+        });
+        let now = Instant::now();
+        Rc::new(Self {
+            sender: RefCell::new(sender),
+            local,
+            streams: Cell::new(0),
+            limit,
+            used: Cell::new(false),
+            created: now,
+            idle_since: Cell::new(now),
+            idle_timeout: cluster.idle_timeout(),
+            max_lifetime: cluster.max_lifetime(),
+        })
+    }
+
+    pub(super) fn in_use(&self) -> bool {
+        self.streams.get() > 0
+    }
+
+    fn is_young(&self, now: Instant) -> bool {
+        self.max_lifetime
+            .is_none_or(|limit| now.duration_since(self.created) < limit)
+    }
+
+    fn takes_requests(&self, now: Instant) -> bool {
+        self.streams.get() < self.limit.get().max(1)
+            && self.is_young(now)
+            && !self.sender.borrow().is_closed()
+    }
+
+    /// Whether the pool should go on offering it. Streams in flight keep a connection alive that
+    /// the pool has let go of.
+    pub(super) fn is_worth_keeping(&self, now: Instant) -> bool {
+        let idle_too_long = !self.in_use()
+            && self
+                .idle_timeout
+                .is_some_and(|limit| now.duration_since(self.idle_since.get()) >= limit);
+        self.is_young(now) && !idle_too_long && !self.sender.borrow().is_closed()
+    }
+
+    fn stream(self: &Rc<Self>) -> Stream {
+        self.streams.set(self.streams.get().saturating_add(1));
+        Stream {
+            connection: Rc::clone(self),
+            reused: self.used.replace(true),
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let left = self.connection.streams.get().saturating_sub(1);
+        self.connection.streams.set(left);
+        if left == 0 {
+            self.connection.idle_since.set(Instant::now());
+        }
+    }
+}
+
+// === impl Opening ===
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.opening.set(false);
+        self.0.opened.notify_waiters();
+    }
+}
+
+// === impl WorkerPool ===
+
+impl WorkerPool {
+    /// A stream on a connection with room, opened if there is none. Requests that find one being
+    /// opened wait for it, and fail with it.
+    pub(super) async fn stream(
+        &self,
+        cluster: &Arc<ClusterHandle>,
+        address: SocketAddr,
+        fresh: bool,
+    ) -> Result<Stream, ProxyError> {
+        let class = cluster.transport.load().class;
+        let bucket = self.bucket(class, address);
+        if !fresh && let Some(stream) = bucket.offer(Instant::now()) {
+            return Ok(stream);
+        }
+        Box::pin(self.stream_slowly(cluster, address, fresh)).await
+    }
+
+    async fn stream_slowly(
+        &self,
+        cluster: &Arc<ClusterHandle>,
+        address: SocketAddr,
+        fresh: bool,
+    ) -> Result<Stream, ProxyError> {
+        loop {
+            let transport = cluster.transport.load_full();
+            let bucket = self.bucket(transport.class, address);
+            let opened = bucket.opened.notified();
+            if bucket.opening.get() {
+                opened.await;
+                if let Some(error) = bucket.open_failure.borrow().clone() {
+                    return Err(error);
+                }
+                if let Some(stream) = bucket.offer(Instant::now()) {
+                    return Ok(stream);
+                }
+                continue;
+            }
+            if !fresh && let Some(stream) = bucket.offer(Instant::now()) {
+                return Ok(stream);
+            }
+            bucket.opening.set(true);
+            bucket.open_failure.replace(None);
+            let opening = Opening(&bucket);
+            let result = self.open_http2(cluster, &transport, &bucket).await;
+            let stream = match result {
+                Ok(connection) => {
+                    let stream = connection.stream();
+                    if !bucket.is_retired() {
+                        bucket.shared.borrow_mut().push(connection);
+                    }
+                    Ok(stream)
+                }
+                Err(error) => {
+                    bucket.open_failure.replace(Some(error.clone()));
+                    Err(error)
+                }
+            };
+            drop(opening);
+            return stream;
+        }
+    }
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    /// A stream on a connection that has room, fullest first by age, so that few stay open.
+    fn offer(&self, now: Instant) -> Option<Stream> {
+        let shared = self.shared.borrow();
+        let connection = shared.iter().find(|it| it.takes_requests(now))?;
+        Some(connection.stream())
+    }
+}
+
+/// Turns a request in HTTP/1.1 form into HTTP/2's: absolute URI, no `host`, no connection headers.
+pub(super) fn shape(request: &mut Request<RequestBody>, tls: bool) -> Result<(), ProxyError> {
+    const NEVER: [HeaderName; 3] = [
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        HeaderName::from_static("http2-settings"),
+    ];
+    let unsendable = || ProxyError::new(ErrorKind::Unsendable);
+    let headers = request.headers_mut();
+    let host = headers.remove(HOST).ok_or_else(unsendable)?;
+    let authority = Authority::try_from(host.as_bytes()).map_err(|_| unsendable())?;
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE].iter().chain(&NEVER) {
+        headers.remove(name);
+    }
+    if headers.get(TE).is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        headers.remove(TE);
+    }
+
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = Some(authority);
+    if parts.path_and_query.is_none() {
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    }
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| unsendable())?;
+    *request.version_mut() = Version::HTTP_2;
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! The command line as typed. What it means is decided in [`crate::settings`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Legate: a Kubernetes API gateway that reads getambassador.io manifests unchanged.
+#[derive(Debug, Parser)]
+#[command(name = "legate", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve manifests from files, folders or standard input (-), and follow their changes
+    #[command(after_help = "Example: legate run examples/quickstart --demo")]
+    Run(RunArgs),
+    /// Compile manifests and report what is wrong with them; exit 1 on errors
+    Check(CheckArgs),
+    /// Print the data-plane config, the diagnostics and the status that manifests compile to
+    Compile(CompileArgs),
+    /// Say which route wins for a request, what would be done, and why each rival lost
+    #[command(
+        after_help = "Example: legate explain manifests/ --url https://shop.example.com/cart -X POST"
+    )]
+    Explain(ExplainArgs),
+    /// Print the routes, TLS settings and policies that differ between two sets of manifests; exit 1
+    /// when any does
+    Diff(DiffArgs),
+    /// Print the CRDs
+    Crds(CrdsArgs),
+    /// The demo backend: answers every request with a JSON description of it
+    Echo(EchoArgs),
+    /// Print a shell completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Flags that decide which objects belong to this instance and how they compile.
+#[derive(Debug, Clone, Args)]
+pub struct CompileFlags {
+    /// The instance: only objects whose `ambassador_id` holds it are taken
+    #[arg(long, env = "AMBASSADOR_ID", default_value = "default", hide_env_values = true)]
+    pub ambassador_id: String,
+    /// The controller's namespace; also the namespace of objects that name none
+    #[arg(long, env = "AMBASSADOR_NAMESPACE", default_value = "default", hide_env_values = true)]
+    pub namespace: String,
+    /// Take only objects of the controller's namespace
+    #[arg(long)]
+    pub single_namespace: bool,
+    /// Take only objects with these labels, e.g. `team=a,tier!=test`
+    #[arg(long, env = "AMBASSADOR_LABEL_SELECTOR", hide_env_values = true)]
+    pub label_selector: Option<String>,
+}
+
+/// `legate run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Files, folders (recursive) or - for standard input
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show this as its help")]
+    pub compile: CompileFlags,
+    /// Start echo backends for what the manifests name and certificates for what is missing
+    #[arg(long)]
+    pub demo: bool,
+    /// Log level: error, warn, info, debug, trace
+    #[arg(long, env = "AES_LOG_LEVEL", default_value = "info", hide_env_values = true)]
+    pub log_level: String,
+    /// Form of log lines on standard error
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// Worker threads [default: one per core]
+    #[arg(long, env = "ENVOY_CONCURRENCY", hide_env_values = true)]
+    pub workers: Option<usize>,
+    /// Address of the admin server; may be repeated [default: 127.0.0.1:8877]
+    #[arg(long)]
+    pub admin_addr: Vec<SocketAddr>,
+    /// IP address that Listeners bind to [default: all, IPv6 and IPv4]
+    #[arg(long, env = "AMBASSADOR_ENVOY_BIND_ADDRESS", hide_env_values = true)]
+    pub bind: Option<IpAddr>,
+    /// Bind the Listener port DECLARED at ACTUAL instead; may be repeated
+    #[arg(long, value_name = "DECLARED=ACTUAL", value_parser = port_pair)]
+    pub port_map: Vec<(u16, u16)>,
+    /// Bind every Listener port, and the default admin port, this much higher
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub port_offset: u16,
+    /// Seconds to keep accepting after SIGTERM before connections are wound down
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub drain_delay: u64,
+}
+
+/// `legate check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Files, folders (recursive) or - for standard input
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show this as its help")]
+    pub compile: CompileFlags,
+    /// Form of the report
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub output: ReportFormat,
+    /// Treat warnings, and what the folder lacks, as errors
+    #[arg(long)]
+    pub strict: bool,
+    /// Colours
+    #[arg(long, value_enum, default_value_t = ColourChoice::Auto)]
+    pub color: ColourChoice,
+}
+
+/// `legate compile`
+#[derive(Debug, Args)]
+pub struct CompileArgs {
+    /// Files, folders (recursive) or - for standard input
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show this as its help")]
+    pub compile: CompileFlags,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = DataFormat::Yaml)]
+    pub output: DataFormat,
+}
+
+/// `legate explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Files, folders (recursive) or - for standard input
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show this as its help")]
+    pub compile: CompileFlags,
+    /// The request's URL; an explicit port picks the Listener, else http = 8080 and https = 8443
+    #[arg(long)]
+    pub url: String,
+    /// The request's method
+    #[arg(short = 'X', long, default_value = "GET")]
+    pub method: String,
+    /// A request header, `name: value`; may be repeated
+    #[arg(short = 'H', long = "header")]
+    pub headers: Vec<String>,
+    /// The weight draw, 0–99
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..100))]
+    pub draw: Option<u32>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
+    pub output: ExplainFormat,
+}
+
+/// `legate diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The manifests as they were
+    pub before: PathBuf,
+    /// The manifests as they are
+    pub after: PathBuf,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show this as its help")]
+    pub compile: CompileFlags,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
+    pub output: ExplainFormat,
+}
+
+/// `legate crds`
+#[derive(Debug, Args)]
+pub struct CrdsArgs {
+    /// Write one file per kind into this folder instead of printing
+    #[arg(long)]
+    pub output_dir: Option<PathBuf>,
+}
+
+/// `legate echo`
+#[derive(Debug, Args)]
+pub struct EchoArgs {
+    /// Address to listen on; may be repeated
+    #[arg(long, required = true)]
+    pub listen: Vec<SocketAddr>,
+    /// The `name` in its answers [default: the address]
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// Form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Text,
+    /// A JSON list of diagnostics
+    Json,
+    /// SARIF 2.1.0, for code-review tools
+    Sarif,
+}
+
+/// Form of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DataFormat {
+    /// YAML
+    Yaml,
+    /// JSON
+    Json,
+}
+
+/// Form of an explanation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    /// For people
+    Text,
+    /// JSON
+    Json,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColourChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+fn port_pair(text: &str) -> Result<(u16, u16), String> {
+    let (declared, actual) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is not DECLARED=ACTUAL"))?;
+    let port = |text: &str| {
+        text.trim().parse::<u16>().map_err(|_| format!("`{text}` is not a port number"))
+    };
+    Ok((port(declared)?, port(actual)?))
+}

@@ -1,0 +1,185 @@
+//! The thread between source and gateway.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use legate_compiler::{Compiler, Diagnostic, Severity, Snapshot};
+use legate_gateway::{Gateway, ListenerState};
+use legate_source::folder::{FolderSource, Update};
+use tokio::sync::watch;
+
+use crate::input::merged;
+use crate::selector::LabelSelector;
+
+/// What the last batch came to.
+#[derive(Debug)]
+pub struct Published {
+    /// The snapshot that serves.
+    pub snapshot: Arc<Snapshot>,
+    /// All there is to report.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Number of batches so far.
+    pub batch: u64,
+}
+
+/// What the thread waits for.
+#[derive(Debug)]
+pub enum Input {
+    /// Something changed on disk.
+    Update(Update),
+}
+
+/// Compiler and gateway, and what was last said about the config.
+#[derive(Debug)]
+pub(super) struct Reconciler {
+    compiler: Compiler,
+    selector: LabelSelector,
+    source: FolderSource,
+    gateway: Arc<Gateway>,
+    from_source: Vec<Diagnostic>,
+    applied: Option<legate_config::Hash128>,
+    listeners: Vec<ListenerState>,
+    said: BTreeSet<String>,
+    batch: u64,
+}
+
+impl Reconciler {
+    pub(super) fn new(
+        compiler: Compiler,
+        selector: LabelSelector,
+        source: FolderSource,
+        gateway: Arc<Gateway>,
+    ) -> Self {
+        Self {
+            compiler,
+            selector,
+            source,
+            gateway,
+            from_source: Vec::new(),
+            applied: None,
+            listeners: Vec::new(),
+            said: BTreeSet::new(),
+            batch: 0,
+        }
+    }
+
+    /// Takes a batch of updates into account and applies what comes of it.
+    pub(super) fn step(&mut self, updates: Vec<Update>) -> (Published, Vec<ListenerState>) {
+        for update in updates {
+            for key in &update.removals {
+                self.compiler.remove(key);
+            }
+            for object in update.upserts {
+                if self.selector.matches(&object.meta.labels) {
+                    self.compiler.upsert(object);
+                } else {
+                    self.compiler.remove(&object.key());
+                }
+            }
+            self.from_source = update.diagnostics;
+        }
+        let compilation = self.compiler.compile();
+        // Equal roots mean equal configs: there is nothing to swap.
+        if self.applied != Some(compilation.snapshot.root) {
+            let applied = self.gateway.apply(Arc::clone(&compilation.snapshot));
+            for rejected in &applied.rejected {
+                tracing::warn!(key = %rejected.key, code = %rejected.code, "Gateway rejected an entry: {}", rejected.message);
+            }
+            self.applied = Some(compilation.snapshot.root);
+            self.listeners = applied.listeners;
+        }
+        let diagnostics =
+            merged(&self.source, self.from_source.clone(), &compilation.diagnostics);
+        self.batch += 1;
+        self.report(&diagnostics);
+        let published = Published {
+            snapshot: compilation.snapshot,
+            diagnostics,
+            batch: self.batch,
+        };
+        (published, self.listeners.clone())
+    }
+
+    /// Logs each diagnostic once, when it appears, and counts what was mended.
+    fn report(&mut self, diagnostics: &[Diagnostic]) {
+        let mut now = BTreeMap::new();
+        for item in diagnostics {
+            now.insert(line(item), item.severity());
+        }
+        for (text, severity) in &now {
+            if self.said.contains(text) {
+                continue;
+            }
+            match severity {
+                Severity::Error | Severity::Warning => tracing::warn!("{text}"),
+                Severity::Info => tracing::info!("{text}"),
+            }
+        }
+        let mended = self.said.iter().filter(|text| !now.contains_key(*text)).count();
+        if mended > 0 {
+            tracing::info!(mended, "Problems are gone");
+        }
+        self.said = now.into_keys().collect();
+    }
+}
+
+fn line(item: &Diagnostic) -> String {
+    let mut text = format!("[{}] {}", item.code, item.message);
+    if let Some(object) = &item.object {
+        text = format!("{text} ({object}");
+        if !item.path.is_empty() {
+            text = format!("{text}, {}", item.path);
+        }
+        text.push(')');
+    }
+    if let Some(at) = &item.location {
+        text = format!("{text} at {}:{}", at.file, at.line);
+    }
+    text
+}
+
+/// Starts the thread; it ends when the returned sender is dropped.
+pub(super) fn spawn(
+    mut reconciler: Reconciler,
+    source: &FolderSource,
+    published: watch::Sender<Arc<Published>>,
+) -> (Sender<Input>, JoinHandle<()>) {
+    let (stop, inputs) = channel::<Input>();
+    let watch = source.watch();
+    let thread = std::thread::Builder::new().name("reconcile".to_owned()).spawn(move || {
+        while let Some(batch) = next_batch(&watch, &inputs) {
+            if batch.is_empty() {
+                continue;
+            }
+            let (result, _) = reconciler.step(batch);
+            published.send_replace(Arc::new(result));
+        }
+    });
+    match thread {
+        Ok(thread) => (stop, thread),
+        Err(error) => {
+            tracing::error!(%error, "Changes on disk will not be followed: no thread for it");
+            (stop, std::thread::spawn(|| ()))
+        }
+    }
+}
+
+/// Everything that has arrived, at once; waits while nothing has. `None` when it is time to end.
+fn next_batch(watch: &legate_source::folder::Watch, stop: &Receiver<Input>) -> Option<Vec<Update>> {
+    loop {
+        match stop.recv_timeout(Duration::ZERO) {
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Ok(Input::Update(update)) => return Some(vec![update]),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let Some(first) = watch.recv_timeout(Duration::from_millis(100)) else { continue };
+        let mut batch = vec![first];
+        while let Some(more) = watch.recv_timeout(Duration::ZERO) {
+            batch.push(more);
+        }
+        return Some(batch);
+    }
+}

@@ -1,0 +1,182 @@
+//! What flags and environment variables mean together. Flags win over variables.
+
+use std::time::Duration;
+
+use legate_compiler::{MissingRefs, Mode, Options};
+
+use crate::args::CompileFlags;
+
+/// The environment, as far as it is asked; tests bring their own.
+pub trait Environment {
+    /// A variable's value.
+    fn var(&self, name: &str) -> Option<String>;
+}
+
+/// The process's own environment.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    fn var(&self, name: &str) -> Option<String> {
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    }
+}
+
+/// Whether a variable is set to something true: all but ``, `0`, `false`, `no`, `off`.
+#[must_use]
+pub fn truthy(environment: &dyn Environment, name: &str) -> bool {
+    environment.var(name).is_some_and(|value| {
+        !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "no" | "off")
+    })
+}
+
+/// Compile options from flags and environment.
+#[must_use]
+pub fn compile_options(
+    flags: &CompileFlags,
+    environment: &dyn Environment,
+    missing: MissingRefs,
+) -> Options {
+    let id = if flags.ambassador_id.is_empty() { "default" } else { &flags.ambassador_id };
+    Options {
+        ambassador_id: id.to_owned(),
+        namespace: flags.namespace.clone(),
+        single_namespace: flags.single_namespace
+            || truthy(environment, "AMBASSADOR_SINGLE_NAMESPACE"),
+        strict_label_selectors: !truthy(environment, "DISABLE_STRICT_LABEL_SELECTORS"),
+        mode: Mode::Folder,
+        missing,
+        now: Some(now()),
+        ..Options::default()
+    }
+}
+
+/// Seconds since the epoch.
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
+}
+
+/// How long connections may take to end by themselves: `AMBASSADOR_DRAIN_TIME`, else 10 s.
+#[must_use]
+pub fn drain_time(environment: &dyn Environment) -> Duration {
+    environment
+        .var("AMBASSADOR_DRAIN_TIME")
+        .and_then(|text| text.trim().parse().ok())
+        .map_or(Duration::from_secs(10), Duration::from_secs)
+}
+
+/// Variables of Emissary that have no effect here, or not yet; spec/operations §1.6.
+const WITHOUT_EFFECT: &[&str] = &[
+    "AGENT_CONFIG_RESOURCE_NAME",
+    "AMBASSADOR_AMBEX_NO_RATELIMIT",
+    "AMBASSADOR_AMBEX_SNAPSHOT_COUNT",
+    "AMBASSADOR_APIEXT_LOGLEVEL",
+    "AMBASSADOR_CERTS_SINGLE_NAMESPACE",
+    "AMBASSADOR_CLUSTER_ID",
+    "AMBASSADOR_CONFIG_BASE_DIR",
+    "AMBASSADOR_CONFIG_DIR",
+    "AMBASSADOR_DIAGD_BANNER_ENDPOINT",
+    "AMBASSADOR_DIAGD_BIND_ADDRESS",
+    "AMBASSADOR_DIAGD_BIND_PORT",
+    "AMBASSADOR_DISABLE_ENDPOINTS",
+    "AMBASSADOR_DISABLE_FEATURES",
+    "AMBASSADOR_EDS_BYPASS",
+    "AMBASSADOR_ENVOY_BASE_ID",
+    "AMBASSADOR_FAST_RECONFIGURE",
+    "AMBASSADOR_FIELD_SELECTOR",
+    "AMBASSADOR_FORCE_ENDPOINTS",
+    "AMBASSADOR_GRPC_METRICS_SINK",
+    "AMBASSADOR_ISTIO_SECRET_DIR",
+    "AMBASSADOR_KNATIVE_SUPPORT",
+    "AMBASSADOR_LOG_RESOURCES",
+    "AMBASSADOR_READY_LOG",
+    "AMBASSADOR_READY_PORT",
+    "AMBASSADOR_RECONFIG_MAX_DELAY",
+    "AMBASSADOR_SNAPSHOT_COUNT",
+    "AMBASSADOR_UPDATE_MAPPING_STATUS",
+    "AMBASSADOR_VERIFY_SSL_FALSE",
+    "DIAGD_ONLY",
+    "SCOUT_DISABLE",
+];
+
+/// One notice that names every variable that is set and has no effect on a folder run.
+#[must_use]
+pub fn notice(environment: &dyn Environment) -> Option<String> {
+    let set: Vec<&str> = WITHOUT_EFFECT
+        .iter()
+        .copied()
+        .filter(|name| environment.var(name).is_some_and(|value| !value.is_empty()))
+        .collect();
+    (!set.is_empty()).then(|| format!("These variables have no effect here: {}", set.join(", ")))
+}
+
+/// Whether the process log is JSON: the flag, else `AMBASSADOR_JSON_LOGGING`.
+#[must_use]
+pub fn json_log(flag: Option<crate::args::LogFormat>, environment: &dyn Environment) -> bool {
+    flag.map_or_else(
+        || truthy(environment, "AMBASSADOR_JSON_LOGGING"),
+        |format| format == crate::args::LogFormat::Json,
+    )
+}
+
+/// The log level: `AMBASSADOR_DEBUG`, when it names anything, means debug.
+#[must_use]
+pub fn log_level(flag: &str, environment: &dyn Environment) -> String {
+    if flag == "info" && truthy(environment, "AMBASSADOR_DEBUG") {
+        return "debug".to_owned();
+    }
+    flag.to_owned()
+}
+
+/// Health-check addresses from `AMBASSADOR_HEALTHCHECK_BIND_ADDRESS` and `_BIND_PORT`, when set.
+///
+/// # Errors
+/// What is set is no address.
+pub fn health_address(
+    environment: &dyn Environment,
+) -> Result<Option<std::net::SocketAddr>, String> {
+    let address = environment.var("AMBASSADOR_HEALTHCHECK_BIND_ADDRESS");
+    let port = environment.var("AMBASSADOR_HEALTHCHECK_BIND_PORT");
+    if address.is_none() && port.is_none() {
+        return Ok(None);
+    }
+    let ip = address.unwrap_or_else(|| "0.0.0.0".to_owned());
+    let ip = ip.parse().map_err(|_| format!("AMBASSADOR_HEALTHCHECK_BIND_ADDRESS: `{ip}`"))?;
+    let port = port.unwrap_or_else(|| "8877".to_owned());
+    let port = port.parse().map_err(|_| format!("AMBASSADOR_HEALTHCHECK_BIND_PORT: `{port}`"))?;
+    Ok(Some(std::net::SocketAddr::new(ip, port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    impl Environment for BTreeMap<&str, &str> {
+        fn var(&self, name: &str) -> Option<String> {
+            self.get(name).map(|value| (*value).to_owned())
+        }
+    }
+
+    #[test]
+    fn truth_values() {
+        for (value, expected) in
+            [("", false), ("0", false), ("False", false), ("no", false), ("off", false), ("1", true), ("x", true)]
+        {
+            assert_eq!(truthy(&BTreeMap::from([("V", value)]), "V"), expected, "{value}");
+        }
+        assert!(!truthy(&BTreeMap::new(), "V"));
+    }
+
+    #[test]
+    fn variables_without_effect_are_named_once() {
+        assert_eq!(notice(&BTreeMap::new()), None);
+        let environment = BTreeMap::from([("SCOUT_DISABLE", "1"), ("DIAGD_ONLY", "1"), ("HOME", "/")]);
+        assert_eq!(
+            notice(&environment).as_deref(),
+            Some("These variables have no effect here: DIAGD_ONLY, SCOUT_DISABLE")
+        );
+    }
+}

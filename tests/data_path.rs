@@ -1,0 +1,28 @@
+//! The data path: `legate run`'s own code in process, real sockets on port 0, real TLS, real
+//! backends. The worked examples of spec/routing §8, each a test named after its id.
+
+#[path = "data_path/harness.rs"]
+mod harness;
+
+#[path = "data_path/association.rs"]
+mod association;
+#[path = "data_path/faults.rs"]
+mod faults;
+#[path = "data_path/groups.rs"]
+mod groups;
+#[path = "data_path/headers.rs"]
+mod headers;
+#[path = "data_path/identity.rs"]
+mod identity;
+#[path = "data_path/matching.rs"]
+mod matching;
+#[path = "data_path/module.rs"]
+mod module;
+#[path = "data_path/rewriting.rs"]
+mod rewriting;
+#[path = "data_path/security.rs"]
+mod security;
+#[path = "data_path/services.rs"]
+mod services;
+#[path = "data_path/tls.rs"]
+mod tls;
