@@ -5,13 +5,17 @@
 //! no logic on the types: they mirror the YAML in the shape of `v3alpha1`.
 
 pub mod common;
+mod convert;
 pub mod core;
+pub mod crd;
+pub mod decode;
 pub mod host;
 pub mod listener;
 pub mod mapping;
 pub mod module;
 pub mod object;
 pub mod resolvers;
+pub mod schema;
 pub mod services;
 pub mod status;
 pub mod tcp_mapping;
@@ -25,6 +29,8 @@ pub use core::{
     ConfigMapBody, EndpointAddress, EndpointPort, EndpointSliceBody, EndpointSubset, EndpointsBody,
     SecretBody, ServiceBody, ServicePort, SliceEndpoint,
 };
+pub use crd::{crd_files, crd_yaml, crds};
+pub use decode::{decode, decode_written_as};
 pub use host::{
     AcmeProvider, HostSpec, HostTls, InsecureAction, InsecurePolicy, PreviewType, PreviewUrl,
     RequestPolicy, SecretReference,

@@ -46,6 +46,24 @@ codes! {
     E_MAP_LB = "E-MAP-LB";
     /// A load balancer setting that needs an endpoint resolver.
     I_MAP_LB_ENDPOINTS = "I-MAP-LB-ENDPOINTS";
+    /// A host that cannot be matched.
+    E_MAP_HOST = "E-MAP-HOST";
+    /// A hostname that matches nothing real.
+    W_MAP_HOST = "W-MAP-HOST";
+    /// A prefix that matches nothing.
+    W_MAP_PREFIX = "W-MAP-PREFIX";
+    /// Settings of a redirect that exclude each other, or an invalid one.
+    E_MAP_REDIRECT = "E-MAP-REDIRECT";
+    /// A redirect goes to a host other than one may think.
+    I_MAP_REDIRECT = "I-MAP-REDIRECT";
+    /// A path to rewrite to that cannot be sent.
+    E_MAP_REWRITE = "E-MAP-REWRITE";
+    /// A path to rewrite to that upstreams probably refuse.
+    W_MAP_REWRITE = "W-MAP-REWRITE";
+    /// The default rewrite replaces the whole path.
+    I_MAP_REWRITE = "I-MAP-REWRITE";
+    /// The only port of a Service is used, though another number would be the default.
+    I_MAP_PORT = "I-MAP-PORT";
     /// A TLSContext that is missing or invalid.
     E_TLS_CONTEXT = "E-TLS-CONTEXT";
     /// TLS origination that cannot be set up.
@@ -120,6 +138,10 @@ codes! {
     I_TLS_CONTEXT = "I-TLS-CONTEXT";
     /// A revocation list is past its next update.
     W_CRL_EXPIRED = "W-CRL-EXPIRED";
+    /// A setting that has a better successor; it takes effect.
+    W_DEPRECATED = "W-DEPRECATED";
+    /// A Module's switch that is on although Emissary would take it for off.
+    I_MODULE_ENABLED = "I-MODULE-ENABLED";
     /// Lua scripts are not run.
     E_POLICY_LUA = "E-POLICY-LUA";
     /// The version that an object was written as cannot be told.

@@ -9,4 +9,4 @@ mod selector;
 mod tests;
 
 pub(crate) use host::HostGlob;
-pub(crate) use selector::{RawExpression, Selector};
+pub(crate) use selector::Selector;

@@ -21,9 +21,9 @@ use crate::codes;
 use crate::select::object_ref;
 use crate::service::Service;
 
-pub(crate) use changes::{Changes, HeaderInput, header_adds};
+pub(crate) use changes::{Changes, HeaderInput, header_adds, header_removes};
 pub(crate) use matching::{HostCondition, Matching, PathKind};
-pub(crate) use redirect::RedirectInput;
+pub(crate) use redirect::{PathInput, RedirectInput};
 pub(crate) use report::Report;
 
 /// A Mapping, lowered.

@@ -4,16 +4,18 @@
 //! Not here: what the settings do. The `tls` Module (§3.15) is only reported.
 
 mod access_log;
+mod defaults;
 mod ip;
 mod keys;
 mod probes;
+mod pick;
 mod read;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use legate_api::{AddedHeader, ObjectKey};
+use legate_api::{AddedHeader, Body, ObjectKey};
 use legate_config::cluster::TcpKeepalive;
 use legate_config::http::{AccessLog, IpPolicy};
 use legate_config::Diagnostic;
@@ -100,12 +102,65 @@ pub(crate) struct ProbeSettings {
     pub(crate) prefix: String,
 }
 
+impl Default for ModuleSettings {
+    /// What applies without any Module (spec/routing §5).
+    fn default() -> Self {
+        let probe = |prefix: &str| {
+            Some(ProbeSettings {
+                prefix: prefix.to_owned(),
+            })
+        };
+        Self {
+            object: None,
+            use_remote_address: true,
+            trusted_hops: 0,
+            server_name: "envoy".to_owned(),
+            max_request_header_bytes: 60 * 1024,
+            merge_slashes: false,
+            reject_escaped_slashes: false,
+            strip_matching_host_port: false,
+            preserve_external_request_id: false,
+            suppress_envoy_headers: false,
+            listener_idle_timeout_ms: 3_600_000,
+            ip_policy: None,
+            access_log: access_log::default_log(),
+            enable_ipv4: true,
+            enable_ipv6: false,
+            add_linkerd_headers: false,
+            cluster_request_timeout_ms: 3000,
+            cluster_idle_timeout_ms: None,
+            cluster_max_connection_lifetime_ms: None,
+            keepalive: None,
+            resolver: "kubernetes-service".to_owned(),
+            use_ambassador_namespace_for_service_resolution: false,
+            defaults: MappingDefaults::default(),
+            tls_secret_namespacing: true,
+            liveness_probe: probe(keys::ALIVE_PREFIX),
+            readiness_probe: probe(keys::READY_PREFIX),
+        }
+    }
+}
+
 /// The settings of the Module that counts, and what there is to say about all Modules.
 pub(crate) fn module_settings(
     resources: &Resources,
     options: &Options,
 ) -> (ModuleSettings, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let settings = keys::settings(resources, options, &mut diagnostics);
+    let mut settings = ModuleSettings::default();
+    if let Some((key, object)) = pick::ambassador(resources, options, &mut diagnostics)
+        && let Body::Module(spec) = &object.body
+    {
+        settings.object = Some(key.clone());
+        let config = read::Section {
+            map: &spec.config,
+            path: "spec.config",
+        };
+        let mut report = read::Report {
+            key,
+            diagnostics: &mut diagnostics,
+        };
+        keys::read(config, &mut settings, &mut report);
+    }
     (settings, diagnostics)
 }

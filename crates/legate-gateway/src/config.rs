@@ -4,6 +4,7 @@
 //! Built once per snapshot, outside the workers; immutable afterwards. What is unchanged since the
 //! previous one is shared with it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use legate_config::listener::Listener;
 use legate_router::Router;
 
 use crate::access_log::AccessLog;
+use crate::metrics::ListenerMetrics;
 use crate::request::{CompiledPolicy, CompiledRedirect};
 use crate::tls::TlsTable;
 use crate::upstream::{ClusterHandle, Upstreams};
@@ -54,7 +56,9 @@ pub(crate) struct PortConfig {
     /// The routes of all listeners.
     pub(crate) router: Arc<Router<Plan>>,
     /// Server configurations of its TLS chains.
-    pub(crate) tls: TlsTable,
+    pub(crate) tls: Arc<TlsTable>,
+    /// Its metrics.
+    pub(crate) metrics: Arc<ListenerMetrics>,
     /// Its access log.
     pub(crate) log: AccessLog,
     /// The `server` response header.
@@ -86,6 +90,8 @@ pub(crate) struct Builder {
     policies: BTreeMap<PolicyKey, Arc<CompiledPolicy>>,
     clusters: BTreeMap<ClusterKey, Arc<ClusterHandle>>,
     router: Option<Arc<Router<Plan>>>,
+    /// Whether a row of the router names a cluster that was not there.
+    dangling: Cell<bool>,
 }
 
 /// The parts of a config that all listeners share.
@@ -103,6 +109,7 @@ impl Builder {
             policies: BTreeMap::new(),
             clusters: BTreeMap::new(),
             router: None,
+            dangling: Cell::new(false),
         }
     }
 
@@ -120,6 +127,7 @@ impl Builder {
             .collect();
         let reusable = self.take_clusters(snapshot);
         self.take_policies(snapshot, &mut rejected);
+        let reusable = !self.dangling.take() && reusable;
         let previous = self.router.take().filter(|_| reusable);
         let router = Router::build(snapshot, previous.as_deref(), &mut |key, route| {
             self.plan(key.as_str(), route, &mut rejected)
@@ -130,21 +138,20 @@ impl Builder {
     }
 
     /// Looks up the clusters. Whether rows of the previous router still hold the right handles: a
-    /// handle survives as long as its key does, unless it could not be built before.
+    /// handle survives as long as its key does and its settings are the same.
     fn take_clusters(&mut self, snapshot: &Snapshot) -> bool {
         let new: BTreeMap<_, _> = snapshot
             .clusters
             .iter()
             .filter_map(|(key, _)| Some((key.clone(), self.upstreams.cluster(key)?)))
             .collect();
-        let complete = new.len() == snapshot.clusters.len();
         let same = new.iter().all(|(key, handle)| {
             self.clusters
                 .get(key)
                 .is_none_or(|old| Arc::ptr_eq(old, handle))
         });
         self.clusters = new;
-        complete && same
+        same
     }
 
     fn take_policies(&mut self, snapshot: &Snapshot, rejected: &mut Vec<Rejected>) {
@@ -196,10 +203,16 @@ impl Builder {
     fn target(&self, destination: &Destination) -> Target {
         match destination {
             Destination::Cluster { cluster, policies } => match self.policies.get(policies) {
-                Some(policy) => Target::Cluster {
-                    cluster: self.clusters.get(cluster).map(Arc::clone),
-                    policy: Arc::clone(policy),
-                },
+                Some(policy) => {
+                    let cluster = self.clusters.get(cluster).map(Arc::clone);
+                    if cluster.is_none() {
+                        self.dangling.set(true);
+                    }
+                    Target::Cluster {
+                        cluster,
+                        policy: Arc::clone(policy),
+                    }
+                }
                 // Never without its policies: they may protect the upstream.
                 None => Target::Fail(broken()),
             },

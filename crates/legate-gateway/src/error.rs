@@ -224,9 +224,9 @@ impl ProxyError {
             };
             let prefix = "upstream connect error or disconnect/reset before headers.";
             return Cow::Owned(match &self.reason {
-                Some(reason) => format!(
-                    "{prefix} {before}: {reset}, transport failure reason: {reason}"
-                ),
+                Some(reason) => {
+                    format!("{prefix} {before}: {reset}, transport failure reason: {reason}")
+                }
                 None => format!("{prefix} {before}: {reset}"),
             });
         }
@@ -314,8 +314,20 @@ mod tests {
     #[test]
     fn replies_follow_the_table() {
         let rows = [
-            (ErrorKind::NoHealthyUpstream, 503, "UH", "no healthy upstream", "no_healthy_upstream"),
-            (ErrorKind::ClusterNotFound, 503, "NC", "", "cluster_not_found"),
+            (
+                ErrorKind::NoHealthyUpstream,
+                503,
+                "UH",
+                "no healthy upstream",
+                "no_healthy_upstream",
+            ),
+            (
+                ErrorKind::ClusterNotFound,
+                503,
+                "NC",
+                "",
+                "cluster_not_found",
+            ),
             (
                 ErrorKind::RouteTimeout,
                 504,
@@ -323,8 +335,20 @@ mod tests {
                 "upstream request timeout",
                 "upstream_response_timeout",
             ),
-            (ErrorKind::IdleRequest, 408, "SI", "stream timeout", "stream_idle_timeout"),
-            (ErrorKind::IdleResponse, 504, "SI", "stream timeout", "stream_idle_timeout"),
+            (
+                ErrorKind::IdleRequest,
+                408,
+                "SI",
+                "stream timeout",
+                "stream_idle_timeout",
+            ),
+            (
+                ErrorKind::IdleResponse,
+                504,
+                "SI",
+                "stream timeout",
+                "stream_idle_timeout",
+            ),
             (
                 ErrorKind::Protocol,
                 502,

@@ -1,1 +1,26 @@
-//! (being written)
+//! Serving connections and the one request pipeline.
+//!
+//! Not here: accepting and TLS (`listener`), connections to upstreams (`upstream`), and what happens
+//! to single headers, paths and addresses (`request`).
+//!
+//! - [`context`], [`port`], [`conn`], [`exchange`]: what a worker, a listener on it, a connection
+//!   and a request know, each holding the one before
+//! - [`stream`], [`watch`]: the byte stream of a connection, and its deadlines
+//! - [`h1`], [`h2`]: hyper's state machines under those deadlines
+//! - [`proxy`]: the pipeline; [`route`] decides, [`respond`] makes the response, [`body`] streams,
+//!   [`upgrade`] goes on after a 101, [`record`] is written at the end
+
+mod body;
+pub(crate) mod conn;
+pub(crate) mod context;
+mod exchange;
+pub(crate) mod h1;
+pub(crate) mod h2;
+pub(crate) mod port;
+mod proxy;
+mod record;
+mod respond;
+mod route;
+pub(crate) mod stream;
+mod upgrade;
+mod watch;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::http::conn::Opened;
 use crate::http::context::Context;
 use crate::http::port::Port;
 
@@ -29,6 +30,9 @@ const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// How long the queue of a socket that takes no new connections must stay empty before it closes:
 /// long enough for the last packet of a handshake that was under way.
 const DRY: Duration = Duration::from_millis(20);
+
+/// After so many rounds the socket closes anyhow.
+const DRY_ROUNDS: u32 = 50;
 
 /// Refuses packets that open a connection, in classic BPF over the TCP header: `SYN` set.
 const NO_SYN: [SockFilter; 4] = [
@@ -72,7 +76,7 @@ impl Acceptor {
         }
         let mut cx = TaskContext::from_waker(Waker::noop());
         self.take_queued(&mut cx);
-        loop {
+        for _ in 0..DRY_ROUNDS {
             tokio::time::sleep(DRY).await;
             if !self.take_queued(&mut cx) {
                 break;
@@ -130,7 +134,7 @@ impl Acceptor {
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr) {
-        let opened = accept::Opened::new(&self.context, &self.port);
+        let opened = Opened::new(&self.context, &self.port);
         tokio::task::spawn_local(accept::serve(opened, stream, peer));
     }
 }

@@ -20,8 +20,8 @@ use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
 
 use crate::reply::{Flag, Flags};
-use shard::{Counters, Sharded};
 pub(crate) use shard::shard_index;
+use shard::{Counters, Sharded};
 
 /// Upper bounds of the latency buckets, in microseconds. Coarse: one increment per request.
 const BUCKETS: [u64; 14] = [

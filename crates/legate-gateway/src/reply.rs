@@ -118,7 +118,11 @@ impl Reply {
             "stream_idle_timeout",
         );
         // The rest of an unfinished request body must not be read as the next request.
-        if request_complete { reply } else { reply.closing() }
+        if request_complete {
+            reply
+        } else {
+            reply.closing()
+        }
     }
 
     /// The request body is larger than allowed.

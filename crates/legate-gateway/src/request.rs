@@ -9,9 +9,9 @@
 //! - [`client`]: the trusted client address, forwarded headers, request id, stripping of headers
 //!   that only a proxy may send
 //! - [`ip`]: IP allow and deny lists
-//! - [`redirect`]: locations
+//! - [`redirect`]: locations of redirects
 //! - [`policy`]: header edits and path rewriting of a target; [`rewrite`]: the replacements
-//! - [`template`]: the `%OPERATOR%` language, over the [`facts`] of a request
+//! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request
 
 pub(crate) mod client;
 pub(crate) mod facts;

@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use handshake::{HandshakeError, Handshaken, handshake};
 pub(crate) use names::covers;
 pub(crate) use peer::PeerCertificate;
-pub(crate) use table::{TlsChain, TlsStore, TlsTable, Termination, same_policy};
+pub(crate) use table::{Termination, TlsChain, TlsStore, TlsTable, same_policy};
 
 /// What is known about the TLS of a client's connection.
 #[derive(Debug, Clone)]

@@ -142,7 +142,13 @@ impl Upstreams {
                     }
                     let set = registry.set(&entry.value.endpoints, &self.changes);
                     let config = Arc::clone(&entry.value);
-                    Arc::new(ClusterHandle::new(key.clone(), config, entry.hash, set, transport))
+                    Arc::new(ClusterHandle::new(
+                        key.clone(),
+                        config,
+                        entry.hash,
+                        set,
+                        transport,
+                    ))
                 }
             };
             clusters.insert(key.clone(), handle);
@@ -167,7 +173,10 @@ impl Upstreams {
         }
         for set in registry.sets.values() {
             let definition = snapshot.endpoint_sets.entry(set.key());
-            set.define(definition.map(|entry| (&*entry.value, entry.hash)), &self.dns);
+            set.define(
+                definition.map(|entry| (&*entry.value, entry.hash)),
+                &self.dns,
+            );
         }
     }
 

@@ -16,14 +16,18 @@ use std::thread::JoinHandle;
 
 use legate_compiler::{Compiler, Diagnostic, Options, Snapshot};
 use legate_gateway::{Gateway, GatewayOptions, ListenerState};
+use legate_runtime::admin::{AdminServer, BindError};
+use legate_runtime::logging::LogHandle;
 use legate_source::folder::{FolderOptions, FolderSource};
-use tokio::sync::watch;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{oneshot, watch};
 
 pub use command::command;
 pub use demo::Substitution;
+pub use reconcile::Published;
 
 use crate::selector::LabelSelector;
-use reconcile::{Published, Reconciler};
+use reconcile::Reconciler;
 
 /// What to run.
 #[derive(Debug, Default)]
@@ -40,6 +44,10 @@ pub struct RunOptions {
     pub admin: Vec<SocketAddr>,
     /// Start echo backends and certificates for what the folder lacks.
     pub demo: bool,
+    /// The process log, so that the admin server can change its level.
+    pub log: Option<LogHandle>,
+    /// Told when the admin server is asked to end the process.
+    pub quit: Option<UnboundedSender<()>>,
 }
 
 /// Why a run cannot start.
@@ -49,8 +57,8 @@ pub enum StartError {
     #[error("cannot start the gateway: {0}")]
     Gateway(std::io::Error),
     /// The admin server's address.
-    #[error("cannot start the admin server: {0}; --admin-addr or --port-offset moves it")]
-    Admin(std::io::Error),
+    #[error("{0}; --admin-addr or --port-offset moves it")]
+    Admin(BindError),
     /// A Listener's port.
     #[error(
         "Listener port {declared} cannot be opened: {error}; --port-offset N or --port-map {declared}=N moves it"
@@ -74,9 +82,9 @@ pub struct Running {
     source: FolderSource,
     substitutions: Vec<Substitution>,
     // Dropped before `reconciler` is joined: its end is what ends that thread.
-    stop: Option<std::sync::mpsc::Sender<reconcile::Input>>,
+    stop: Option<oneshot::Sender<()>>,
     reconciler: Option<JoinHandle<()>>,
-    _admin: Option<admin::Running>,
+    _admin: Option<AdminServer>,
     _demo: Option<demo::Backends>,
 }
 
@@ -101,7 +109,7 @@ impl Running {
             substitutions = list;
             demo_backends = Some(backends);
         }
-        let metrics = Arc::new(legate_gateway::metrics::Metrics::new(options.gateway.workers));
+        let metrics = legate_gateway::metrics::Metrics::new(options.gateway.workers);
         let gateway = Gateway::start(options.gateway, Arc::clone(&metrics))
             .map_err(StartError::Gateway)?;
         let gateway = Arc::new(gateway);
@@ -117,11 +125,12 @@ impl Running {
         let admin = match options.admin.as_slice() {
             [] => None,
             addresses => Some(
-                admin::start(addresses, &gateway, &published, &metrics)
+                admin::start(addresses, &gateway, options.quit, &metrics, options.log)
                     .map_err(StartError::Admin)?,
             ),
         };
-        let (stop, thread) = reconcile::spawn(reconciler, &source, sender);
+        let (stop, thread) =
+            reconcile::spawn(reconciler, &source, sender).map_err(StartError::Gateway)?;
         Ok(Self {
             gateway: Some(gateway),
             published,
@@ -176,11 +185,12 @@ impl Running {
         &self.substitutions
     }
 
-    /// Drains: connections end politely, none is cut before the drain time is over.
-    pub async fn drain(mut self) {
+    /// Drains: connections end politely, none is cut before the drain time is over. With `delay`
+    /// it first keeps accepting for the drain delay.
+    pub async fn drain(mut self, delay: bool) {
         self.stop_reconciling();
         if let Some(gateway) = self.gateway.take() {
-            gateway.drain().await;
+            gateway.drain(delay).await;
         }
     }
 

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use legate_api::{Body, HostSpec, Kind, Object, ObjectKey};
+use legate_api::{Body, HostSpec, InsecureAction as Written, Kind, Object, ObjectKey};
 use legate_config::listener::InsecureAction;
 use legate_config::snapshot::Origin;
-use legate_config::{Diagnostic, Effect};
+use legate_config::Diagnostic;
 
 use super::host_tls::{HostTls, TlsResolver};
 use super::report::{field_ignored, on, origin};
@@ -66,18 +66,6 @@ pub(super) fn hosts(
         }
         let selectors = spec.mapping_selector.as_ref().or(spec.selector.as_ref());
         let selector = selectors.and_then(Selector::of);
-        if let Some(unknown) = selector.as_ref().and_then(Selector::unknown_operator) {
-            diagnostics.push(
-                on(
-                    key,
-                    codes::E_SCHEMA,
-                    "spec.mappingSelector.matchExpressions",
-                    format!("`{unknown}` is no operator, so the selector matches nothing"),
-                )
-                .effect(Effect::FieldIgnored)
-                .help("use In, NotIn, Exists or DoesNotExist"),
-            );
-        }
         out.push(PreparedHost {
             object: Some(key.clone()),
             version: Some(Arc::clone(object)),
@@ -102,7 +90,7 @@ pub(super) fn schema_breaks(object: &Object, fields: &[&str]) -> bool {
     object
         .issues
         .iter()
-        .filter(|issue| issue.code.starts_with('E'))
+        .filter(|issue| issue.is_error())
         .any(|issue| match issue.path.strip_prefix("spec.") {
             Some(rest) => {
                 let field = rest.split(['.', '[']).next().unwrap_or(rest);
@@ -117,12 +105,11 @@ fn insecure_action(spec: &HostSpec) -> InsecureAction {
         .request_policy
         .as_ref()
         .and_then(|policy| policy.insecure.as_ref())
-        .and_then(|insecure| insecure.action.as_deref());
+        .and_then(|insecure| insecure.action);
     match action {
-        Some("Route") => InsecureAction::Route,
-        Some("Reject") => InsecureAction::Reject,
-        // Anything else was refused by the schema; the default serves nothing in cleartext.
-        _ => InsecureAction::Redirect,
+        Some(Written::Route) => InsecureAction::Route,
+        Some(Written::Reject) => InsecureAction::Reject,
+        Some(Written::Redirect) | None => InsecureAction::Redirect,
     }
 }
 

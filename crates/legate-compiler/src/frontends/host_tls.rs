@@ -4,6 +4,9 @@
 mod client_auth;
 mod contexts;
 mod material;
+mod source;
+
+use source::Source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,17 +18,15 @@ use legate_config::secret::{CaBundle, Certificate, RevocationList};
 use legate_config::{Diagnostic, Effect, Entry};
 
 use super::Frontends;
-use super::report::{field_ignored, on};
+use super::report::field_ignored;
 use crate::codes;
 use crate::glob::HostGlob;
 use crate::module::ModuleSettings;
 use crate::options::Options;
 use crate::resources::{Held, Resources};
 use crate::secrets::{SecretCache, SecretReader};
-use crate::select::{self, object_ref};
-use crate::tls_context::{
-    Finding, Purpose, TlsInput, TlsParameters, effective_parameters, parameters,
-};
+use crate::select;
+use crate::tls_context::{Purpose, TlsInput, TlsParameters};
 
 /// What becomes of a Host's TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,41 +53,6 @@ pub(super) struct TlsResolver<'a> {
     /// Secrets already reported as broken, with the part at fault.
     reported: BTreeSet<(ObjectKey, String)>,
     diagnostics: Vec<Diagnostic>,
-}
-
-/// Settings of a Host: where they were written, and what they say.
-struct Source {
-    /// The object, kept alive while its fields are read.
-    object: Arc<Object>,
-    /// The TLSContext, with whether it is used because of its name alone.
-    context: Option<(ObjectKey, bool)>,
-    parameters: TlsParameters,
-}
-
-impl Source {
-    /// Path on the Host for faults of these settings.
-    fn path(&self, field: &str) -> String {
-        match &self.context {
-            None => format!("spec.tls.{field}"),
-            Some((_, false)) => "spec.tlsContext.name".to_owned(),
-            Some((_, true)) => "spec.tlsSecret".to_owned(),
-        }
-    }
-
-    /// `TLSContext ns/name: ` for messages, where there is one.
-    fn prefix(&self) -> String {
-        match &self.context {
-            None => String::new(),
-            Some((key, _)) => format!("TLSContext {}/{}: ", key.namespace, key.name),
-        }
-    }
-
-    fn input(&self) -> Option<TlsInput<'_>> {
-        match &self.object.body {
-            Body::Host(spec) => TlsInput::of_host(spec),
-            _ => TlsInput::of_context(&self.object),
-        }
-    }
 }
 
 /// A reason to refuse handshakes.
@@ -243,247 +209,6 @@ impl<'a> TlsResolver<'a> {
     /// Whether a Secret exists.
     pub(super) fn has_secret(&mut self, secret: &ObjectKey) -> bool {
         self.reader.material(secret).is_some()
-    }
-
-    /// The settings that go with the certificate; `None` = defaults.
-    fn source(
-        &mut self,
-        key: &ObjectKey,
-        object: &Arc<Object>,
-        spec: &HostSpec,
-        secret: &ObjectKey,
-        said: &mut Vec<Diagnostic>,
-    ) -> Result<Option<Source>, Refusal> {
-        let inline = TlsInput::of_host(spec);
-        let named = spec
-            .tls_context
-            .as_ref()
-            .and_then(|context| context.name.as_deref())
-            .filter(|name| !name.is_empty());
-        match (inline, named) {
-            (Some(_), Some(_)) => Err(Box::new(
-                on(
-                    key,
-                    codes::E_HOST_TLS,
-                    "spec.tls",
-                    "`tls` and `tlsContext` exclude each other",
-                )
-                .effect(Effect::FieldIgnored)
-                .help("keep one of them; until then TLS is refused for this Host"),
-            )),
-            (Some(input), None) => self.inline(key, object, &input, said).map(Some),
-            (None, Some(name)) => self.context(key, spec, name, secret, said).map(Some),
-            (None, None) => self.implicit_context(key, spec, secret, said),
-        }
-    }
-
-    fn inline(
-        &mut self,
-        key: &ObjectKey,
-        object: &Arc<Object>,
-        input: &TlsInput<'_>,
-        said: &mut Vec<Diagnostic>,
-    ) -> Result<Source, Refusal> {
-        if let Some(field) = input.file_field() {
-            let (code, message) = if field == "cacert_chain_file" {
-                (codes::E_UNSUPPORTED, "files are not read; name a Secret in `ca_secret`")
-            } else {
-                (codes::E_HOST_TLS, "a certificate from files excludes `tlsSecret`")
-            };
-            return Err(Box::new(
-                on(key, code, format!("spec.tls.{field}"), message).effect(Effect::FieldIgnored),
-            ));
-        }
-        for (present, field, message) in [
-            (
-                input.redirect_cleartext_from.is_some(),
-                "redirect_cleartext_from",
-                "it redirects nothing; `requestPolicy.insecure.action` decides",
-            ),
-            (
-                input.sni.is_some(),
-                "sni",
-                "it has no effect on a Host: it is the name sent to upstreams",
-            ),
-        ] {
-            if present {
-                let path = format!("spec.tls.{field}");
-                said.push(field_ignored(key, codes::W_IGNORED, path, message));
-            }
-        }
-        let (parameters, findings) = parameters(input, Purpose::Termination);
-        let mut refusal = None;
-        for Finding {
-            code,
-            field,
-            message,
-        } in findings
-        {
-            let path = format!("spec.tls.{field}");
-            match code {
-                Some(code) => said.push(on(key, code, path, message)),
-                None if refusal.is_none() => {
-                    refusal = Some(
-                        on(key, codes::E_HOST_TLS, path, message).effect(Effect::FieldIgnored),
-                    );
-                }
-                None => {}
-            }
-        }
-        match refusal {
-            Some(refusal) => Err(Box::new(refusal)),
-            None => Ok(Source {
-                object: Arc::clone(object),
-                context: None,
-                parameters,
-            }),
-        }
-    }
-
-    fn context(
-        &mut self,
-        key: &ObjectKey,
-        spec: &HostSpec,
-        name: &str,
-        secret: &ObjectKey,
-        said: &mut Vec<Diagnostic>,
-    ) -> Result<Source, Refusal> {
-        const PATH: &str = "spec.tlsContext.name";
-        let Some((context, held, ambiguous)) =
-            select::by_name(self.resources, self.options, Kind::TlsContext, name, &key.namespace)
-        else {
-            return Err(Box::new(
-                on(
-                    key,
-                    codes::E_TLS_CONTEXT,
-                    PATH,
-                    format!("there is no TLSContext `{name}`"),
-                )
-                .effect(Effect::FieldIgnored)
-                .help("create it, or correct the name; until then TLS is refused for this Host"),
-            ));
-        };
-        if ambiguous {
-            said.push(on(
-                key,
-                codes::W_REF_AMBIGUOUS,
-                PATH,
-                format!(
-                    "several namespaces have a TLSContext `{name}`; the one in `{}` is used",
-                    context.namespace
-                ),
-            ));
-        }
-        self.use_context(key, spec, context, held, false, secret, said)
-    }
-
-    /// Row 10: a TLSContext named `<host name>-context` is used unasked.
-    fn implicit_context(
-        &mut self,
-        key: &ObjectKey,
-        spec: &HostSpec,
-        secret: &ObjectKey,
-        said: &mut Vec<Diagnostic>,
-    ) -> Result<Option<Source>, Refusal> {
-        let name = format!("{}-context", key.name);
-        let Some((context, held, _)) =
-            select::by_name(self.resources, self.options, Kind::TlsContext, &name, &key.namespace)
-        else {
-            return Ok(None);
-        };
-        said.push(
-            on(
-                key,
-                codes::I_TLS_CONTEXT,
-                "spec.tlsSecret",
-                format!("TLSContext `{name}` is used because of its name"),
-            )
-            .help(format!("say `tlsContext: {{name: {name}}}` to make it plain"))
-            .related(object_ref(context), "used for this Host"),
-        );
-        self.use_context(key, spec, context, held, true, secret, said)
-            .map(Some)
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call per way to name a context; a struct would only rename them"
-    )]
-    fn use_context(
-        &mut self,
-        key: &ObjectKey,
-        spec: &HostSpec,
-        context: &ObjectKey,
-        held: &Held,
-        implicit: bool,
-        secret: &ObjectKey,
-        said: &mut Vec<Diagnostic>,
-    ) -> Result<Source, Refusal> {
-        self.used_contexts.insert(context.clone());
-        let path = if implicit { "spec.tlsSecret" } else { "spec.tlsContext.name" };
-        let refuse = |code, message: String| -> Refusal {
-            Box::new(
-                on(
-                    key,
-                    code,
-                    path,
-                    format!("TLSContext {}/{}: {message}", context.namespace, context.name),
-                )
-                .effect(Effect::FieldIgnored)
-                .related(object_ref(context), "these settings"),
-            )
-        };
-        let (object, parameters) = effective_parameters(held, Purpose::Termination)
-            .map_err(|message| refuse(codes::E_HOST_TLS, message))?;
-        let source = Source {
-            object,
-            context: Some((context.clone(), implicit)),
-            parameters,
-        };
-        let Some(input) = source.input() else {
-            return Err(refuse(codes::E_HOST_TLS, "it cannot be read".to_owned()));
-        };
-        if let Some(field) = input.file_field() {
-            let message = format!("`{field}` is not supported: certificates come from Secrets");
-            return Err(refuse(codes::E_UNSUPPORTED, message));
-        }
-        if let Some(name) = input.secret {
-            let namespacing = input
-                .secret_namespacing
-                .unwrap_or(self.module.tls_secret_namespacing);
-            let other = self.reader.of_context(name, &context.namespace, namespacing);
-            let same_text = spec
-                .tls_secret
-                .as_ref()
-                .and_then(|written| written.name.as_deref())
-                == Some(name);
-            if other != *secret && !same_text {
-                let message = format!(
-                    "its `secret` is `{name}`, the Host's `tlsSecret` is {}/{}",
-                    secret.namespace, secret.name
-                );
-                return Err(refuse(codes::E_HOST_TLS, message));
-            }
-        }
-        let hostname = HostGlob::parse(spec.hostname.as_deref().unwrap_or("*")).to_string();
-        let listed = input.hosts.iter().any(|host| {
-            *host == key.name || HostGlob::parse(host).to_string() == hostname
-        });
-        if !input.hosts.is_empty() && !listed {
-            said.push(
-                on(
-                    key,
-                    codes::W_TLS_HOSTS,
-                    path,
-                    format!(
-                        "TLSContext {}/{} is used, but its `hosts` do not list `{hostname}`",
-                        context.namespace, context.name
-                    ),
-                )
-                .related(object_ref(context), "its `hosts`"),
-            );
-        }
-        Ok(source)
     }
 
     /// Moves diagnostics, and the key material that the chains name, to the result.

@@ -1,15 +1,18 @@
 //! Listeners: stacks, duplicates and bindings (spec/routing §3.1–3.3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use legate_api::{Body, Kind, ListenerSpec, Object, ObjectKey};
+use legate_api::{
+    Body, HostBinding, Kind, ListenerProtocol, ListenerSpec, NamespaceFrom, Object, ObjectKey,
+    SecurityModel as Written, StackLayer,
+};
 use legate_config::key::ListenerKey;
 use legate_config::listener::{Listener, SecurityModel};
 use legate_config::snapshot::Origin;
-use legate_config::{Diagnostic, Effect};
+use legate_config::Diagnostic;
 
-use super::report::{dropped, field_ignored, on, origin};
+use super::report::{dropped, field_ignored, origin};
 use crate::codes;
 use crate::glob::Selector;
 use crate::http_settings::http_settings;
@@ -89,15 +92,7 @@ pub(super) fn listeners(
         let Some(stack) = stack(key, spec, diagnostics) else {
             continue;
         };
-        let Some(port) = u16::try_from(spec.port).ok().filter(|port| *port > 0) else {
-            diagnostics.push(dropped(
-                key,
-                codes::E_SCHEMA,
-                "spec.port",
-                format!("{} is no port", spec.port),
-            ));
-            continue;
-        };
+        let port = spec.port;
         let socket = format!("{}/*/{port}", stack.transport());
         if let Some(first) = taken.get(&socket) {
             diagnostics.push(
@@ -143,11 +138,10 @@ fn lower(
     tls: bool,
     module: &ModuleSettings,
 ) -> Option<Listener> {
-    let security = match spec.security_model.as_str() {
-        "XFP" => SecurityModel::ForwardedProto,
-        "SECURE" => SecurityModel::Secure,
-        "INSECURE" => SecurityModel::Insecure,
-        _ => return None,
+    let security = match spec.security_model? {
+        Written::Xfp => SecurityModel::ForwardedProto,
+        Written::Secure => SecurityModel::Secure,
+        Written::Insecure => SecurityModel::Insecure,
     };
     let stats_prefix = match spec.stats_prefix.as_deref() {
         Some(prefix) if !prefix.is_empty() => prefix,
@@ -195,28 +189,28 @@ impl Stack {
 }
 
 fn stack(key: &ObjectKey, spec: &ListenerSpec, diagnostics: &mut Vec<Diagnostic>) -> Option<Stack> {
-    let written: Vec<&str> = spec.protocol_stack.iter().flatten().map(String::as_str).collect();
-    let fault = |field: &str, message: String| {
+    use StackLayer::{Http, Proxy, Tcp, Tls};
+    let fault = |field: &str, message: &str| {
         dropped(key, codes::E_LISTENER_STACK, field, message)
             .help("use `protocol: HTTP` or `protocol: HTTPS`")
     };
+    let written = spec.protocol_stack.as_deref().unwrap_or_default();
     if written.is_empty() {
-        let layers: &[&str] = match spec.protocol.as_deref() {
+        let layers: &[StackLayer] = match spec.protocol {
             None => {
-                diagnostics.push(fault(
-                    "spec",
-                    "there is neither `protocol` nor `protocolStack`".to_owned(),
-                ));
+                let message = "there is neither `protocol` nor `protocolStack`";
+                diagnostics.push(fault("spec", message));
                 return None;
             }
-            Some("HTTP") => &["HTTP", "TCP"],
-            Some("HTTPS") => &["TLS", "HTTP", "TCP"],
-            Some("HTTPPROXY") => &["PROXY", "HTTP", "TCP"],
-            Some("HTTPSPROXY") => &["TLS", "PROXY", "HTTP", "TCP"],
-            Some("TCP") => &["TCP"],
-            Some("TLS") => &["TLS", "TCP"],
-            Some(other) => {
-                diagnostics.push(fault("spec.protocol", format!("`{other}` is no protocol for a Listener")));
+            Some(ListenerProtocol::Http) => &[Http, Tcp],
+            Some(ListenerProtocol::Https) => &[Tls, Http, Tcp],
+            Some(ListenerProtocol::HttpProxy) => &[Proxy, Http, Tcp],
+            Some(ListenerProtocol::HttpsProxy) => &[Tls, Proxy, Http, Tcp],
+            Some(ListenerProtocol::Tcp) => &[Tcp],
+            Some(ListenerProtocol::Tls) => &[Tls, Tcp],
+            Some(ListenerProtocol::Udp) => {
+                let message = "`UDP` is no protocol for a Listener; HTTP/3 needs a `protocolStack`";
+                diagnostics.push(fault("spec.protocol", message));
                 return None;
             }
         };
@@ -230,8 +224,8 @@ fn stack(key: &ObjectKey, spec: &ListenerSpec, diagnostics: &mut Vec<Diagnostic>
             "`protocol` has no effect beside `protocolStack`",
         ));
     }
-    match check_stack(&written) {
-        Ok(()) => Some(layers_to_stack(&written, "spec.protocolStack")),
+    match check_stack(written) {
+        Ok(()) => Some(layers_to_stack(written, "spec.protocolStack")),
         Err(message) => {
             diagnostics.push(fault("spec.protocolStack", message));
             None
@@ -239,38 +233,31 @@ fn stack(key: &ObjectKey, spec: &ListenerSpec, diagnostics: &mut Vec<Diagnostic>
     }
 }
 
-fn check_stack(layers: &[&str]) -> Result<(), String> {
-    let mut seen = BTreeSet::new();
-    for layer in layers {
-        if !matches!(*layer, "HTTP" | "PROXY" | "TLS" | "TCP" | "UDP") {
-            return Err(format!("`{layer}` is no layer"));
-        }
-        if !seen.insert(*layer) {
-            return Err(format!("`{layer}` is there twice"));
-        }
-    }
+fn check_stack(layers: &[StackLayer]) -> Result<(), &'static str> {
+    use StackLayer::{Http, Tcp, Tls, Udp};
+    let has = |layer: StackLayer| layers.contains(&layer);
+    let repeated = layers
+        .iter()
+        .enumerate()
+        .any(|(at, layer)| layers.iter().take(at).any(|earlier| earlier == layer));
     match layers.last() {
-        Some(&"TCP") if seen.contains("UDP") => {
-            Err("a stack has one transport, TCP or UDP".to_owned())
-        }
-        Some(&"TCP") => Ok(()),
-        Some(&"UDP") if seen.contains("TCP") => {
-            Err("a stack has one transport, TCP or UDP".to_owned())
-        }
-        Some(&"UDP") if !seen.contains("HTTP") => Err("UDP needs HTTP above it".to_owned()),
-        Some(&"UDP") if !seen.contains("TLS") => Err("HTTP over UDP needs TLS".to_owned()),
-        Some(&"UDP") => Ok(()),
-        _ => Err("the last layer must be TCP or UDP".to_owned()),
+        _ if repeated => Err("a layer is there twice"),
+        _ if has(Tcp) && has(Udp) => Err("a stack has one transport, TCP or UDP"),
+        Some(Tcp) => Ok(()),
+        Some(Udp) if !has(Http) => Err("UDP needs HTTP above it"),
+        Some(Udp) if !has(Tls) => Err("HTTP over UDP needs TLS"),
+        Some(Udp) => Ok(()),
+        _ => Err("the last layer must be TCP or UDP"),
     }
 }
 
-fn layers_to_stack(layers: &[&str], field: &'static str) -> Stack {
-    let has = |layer: &str| layers.contains(&layer);
+fn layers_to_stack(layers: &[StackLayer], field: &'static str) -> Stack {
+    let has = |layer: StackLayer| layers.contains(&layer);
     Stack {
-        tls: has("TLS"),
-        http: has("HTTP"),
-        proxy: has("PROXY"),
-        udp: has("UDP"),
+        tls: has(StackLayer::Tls),
+        http: has(StackLayer::Http),
+        proxy: has(StackLayer::Proxy),
+        udp: has(StackLayer::Udp),
         field,
     }
 }
@@ -281,7 +268,8 @@ fn binding(
     options: &Options,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Binding> {
-    let written = &spec.host_binding;
+    let none = HostBinding::default();
+    let written = spec.host_binding.as_ref().unwrap_or(&none);
     if written.namespace.is_none() && written.selector.is_none() {
         diagnostics.push(
             dropped(
@@ -297,8 +285,8 @@ fn binding(
     let from = written
         .namespace
         .as_ref()
-        .and_then(|namespace| namespace.from.as_deref());
-    if from == Some("SELECTOR") {
+        .and_then(|namespace| namespace.from);
+    if from == Some(NamespaceFrom::Selector) {
         diagnostics.push(field_ignored(
             key,
             codes::E_UNSUPPORTED,
@@ -316,22 +304,9 @@ fn binding(
             "a selector of namespaces is not implemented",
         ));
     }
-    let selector = written.selector.as_ref().and_then(Selector::of);
-    if let Some(unknown) = selector.as_ref().and_then(Selector::unknown_operator) {
-        diagnostics.push(
-            on(
-                key,
-                codes::E_LISTENER_STACK,
-                "spec.hostBinding.selector.matchExpressions",
-                format!("`{unknown}` is no operator, so the selector matches nothing"),
-            )
-            .effect(Effect::FieldIgnored)
-            .help("use In, NotIn, Exists or DoesNotExist"),
-        );
-    }
     Some(Binding {
-        namespace: (from != Some("ALL")).then(|| key.namespace.clone()),
-        selector,
+        namespace: (from != Some(NamespaceFrom::All)).then(|| key.namespace.clone()),
+        selector: written.selector.as_ref().and_then(Selector::of),
         strict: options.strict_label_selectors,
     })
 }

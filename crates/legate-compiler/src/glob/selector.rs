@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use legate_api::{LabelSelector, LabelSelectorRequirement, SelectorOperator};
+
 /// A label selector with at least one requirement.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Selector {
@@ -23,28 +25,20 @@ enum Operator {
     NotIn(Vec<String>),
     Exists,
     DoesNotExist,
-    /// Written with an operator that nobody knows: it holds for nothing.
-    Never(String),
-}
-
-/// An entry of `matchExpressions` as it was written.
-pub(crate) struct RawExpression<'a> {
-    /// The label's name.
-    pub(crate) key: &'a str,
-    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
-    pub(crate) operator: &'a str,
-    /// The values of `In` and `NotIn`.
-    pub(crate) values: &'a [String],
+    /// Written without an operator, or with one that nobody knows: it holds for nothing.
+    Never,
 }
 
 impl Selector {
-    /// A selector; `None` when it asks for nothing (`{}` means absent, spec/routing §1.1).
-    pub(crate) fn new<'a>(
-        labels: Option<&BTreeMap<String, String>>,
-        expressions: impl IntoIterator<Item = RawExpression<'a>>,
-    ) -> Option<Self> {
-        let labels = labels.cloned().unwrap_or_default();
-        let mut expressions: Vec<Expression> = expressions.into_iter().map(expression).collect();
+    /// Reads a selector; `None` when it asks for nothing (`{}` means absent, spec/routing §1.1).
+    pub(crate) fn of(written: &LabelSelector) -> Option<Self> {
+        let labels = written.match_labels.clone().unwrap_or_default();
+        let mut expressions: Vec<Expression> = written
+            .match_expressions
+            .iter()
+            .flatten()
+            .map(expression)
+            .collect();
         expressions.sort();
         expressions.dedup();
         (!labels.is_empty() || !expressions.is_empty()).then_some(Self {
@@ -64,16 +58,6 @@ impl Selector {
         };
         by_label && self.expressions.iter().all(|entry| entry.holds(labels))
     }
-
-    /// An operator that nobody knows, for a diagnostic.
-    pub(crate) fn unknown_operator(&self) -> Option<&str> {
-        self.expressions
-            .iter()
-            .find_map(|entry| match &entry.operator {
-                Operator::Never(text) => Some(text.as_str()),
-                _ => None,
-            })
-    }
 }
 
 impl Expression {
@@ -84,26 +68,26 @@ impl Expression {
             Operator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
-            Operator::Never(_) => false,
+            Operator::Never => false,
         }
     }
 }
 
-fn expression(raw: RawExpression<'_>) -> Expression {
+fn expression(written: &LabelSelectorRequirement) -> Expression {
     let values = || {
-        let mut values = raw.values.to_vec();
+        let mut values = written.values.clone();
         values.sort();
         values.dedup();
         values
     };
     Expression {
-        key: raw.key.to_owned(),
-        operator: match raw.operator {
-            "In" => Operator::In(values()),
-            "NotIn" => Operator::NotIn(values()),
-            "Exists" => Operator::Exists,
-            "DoesNotExist" => Operator::DoesNotExist,
-            other => Operator::Never(other.to_owned()),
+        key: written.key.clone(),
+        operator: match written.operator {
+            Some(SelectorOperator::In) => Operator::In(values()),
+            Some(SelectorOperator::NotIn) => Operator::NotIn(values()),
+            Some(SelectorOperator::Exists) => Operator::Exists,
+            Some(SelectorOperator::DoesNotExist) => Operator::DoesNotExist,
+            None => Operator::Never,
         },
     }
 }
@@ -123,7 +107,7 @@ impl fmt::Display for Selector {
                 Operator::NotIn(values) => write!(f, "{key} notin ({})", values.join(","))?,
                 Operator::Exists => f.write_str(key)?,
                 Operator::DoesNotExist => write!(f, "!{key}")?,
-                Operator::Never(text) => write!(f, "{key} {text} ()")?,
+                Operator::Never => write!(f, "{key} in ()")?,
             }
             comma = ",";
         }

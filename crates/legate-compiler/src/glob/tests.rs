@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use legate_api::{LabelSelector, LabelSelectorRequirement, SelectorOperator};
 use legate_config::HostPattern;
 
-use super::selector::RawExpression;
 use super::{HostGlob, Selector};
 
 fn intersects(a: &str, b: &str) -> bool {
@@ -131,26 +131,33 @@ fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn selector(pairs: &[(&str, &str)], expressions: &[(&str, &str, &[&str])]) -> Selector {
-    let values: Vec<Vec<String>> = expressions
+fn selector(
+    pairs: &[(&str, &str)],
+    expressions: &[(&str, Option<SelectorOperator>, &[&str])],
+) -> Selector {
+    let expressions = expressions
         .iter()
-        .map(|(_, _, values)| values.iter().map(|value| (*value).to_owned()).collect())
+        .map(|(key, operator, values)| LabelSelectorRequirement {
+            key: (*key).to_owned(),
+            operator: *operator,
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        })
         .collect();
-    let raw = expressions
-        .iter()
-        .zip(&values)
-        .map(|((key, operator, _), values)| RawExpression {
-            key,
-            operator,
-            values,
-        });
-    Selector::new(Some(&labels(pairs)), raw).expect("a selector")
+    Selector::of(&LabelSelector {
+        match_labels: Some(labels(pairs)),
+        match_expressions: Some(expressions),
+    })
+    .expect("a selector")
 }
 
 #[test]
 fn an_empty_selector_is_none() {
-    assert_eq!(Selector::new(None, []), None);
-    assert_eq!(Selector::new(Some(&BTreeMap::new()), []), None);
+    assert_eq!(Selector::of(&LabelSelector::default()), None);
+    let empty = LabelSelector {
+        match_labels: Some(BTreeMap::new()),
+        match_expressions: Some(Vec::new()),
+    };
+    assert_eq!(Selector::of(&empty), None);
 }
 
 #[test]
@@ -167,13 +174,13 @@ fn match_expressions() {
     let team_x = labels(&[("team", "x")]);
     let none = labels(&[]);
     for (operator, values, on_x, on_none) in [
-        ("In", &["x", "y"][..], true, false),
-        ("In", &["y"], false, false),
-        ("NotIn", &["x"], false, true),
-        ("NotIn", &["y"], true, true),
-        ("Exists", &[], true, false),
-        ("DoesNotExist", &[], false, true),
-        ("Like", &["x"], false, false),
+        (Some(SelectorOperator::In), &["x", "y"][..], true, false),
+        (Some(SelectorOperator::In), &["y"], false, false),
+        (Some(SelectorOperator::NotIn), &["x"], false, true),
+        (Some(SelectorOperator::NotIn), &["y"], true, true),
+        (Some(SelectorOperator::Exists), &[], true, false),
+        (Some(SelectorOperator::DoesNotExist), &[], false, true),
+        (None, &["x"], false, false),
     ] {
         let selector = selector(&[], &[("team", operator, values)]);
         assert_eq!(selector.matches(&team_x, true), on_x, "{selector}");
@@ -185,8 +192,8 @@ fn match_expressions() {
 
 #[test]
 fn canonical_text_is_independent_of_order() {
-    let one = selector(&[("a", "1")], &[("k", "In", &["y", "x"]), ("j", "Exists", &[])]);
-    let two = selector(&[("a", "1")], &[("j", "Exists", &[]), ("k", "In", &["x", "y"])]);
+    let one = selector(&[("a", "1")], &[("k", Some(SelectorOperator::In), &["y", "x"]), ("j", Some(SelectorOperator::Exists), &[])]);
+    let two = selector(&[("a", "1")], &[("j", Some(SelectorOperator::Exists), &[]), ("k", Some(SelectorOperator::In), &["x", "y"])]);
     assert_eq!(one, two);
     assert_eq!(one.to_string(), "a=1,j,k in (x,y)");
 }

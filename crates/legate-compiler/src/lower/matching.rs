@@ -178,10 +178,10 @@ struct Headers {
 
 impl Headers {
     fn read(&mut self, spec: &MappingSpec, report: &mut Report) {
-        for (name, value) in spec.headers.iter().flatten() {
+        for (name, value) in &spec.headers {
             self.add(name, value, false, report);
         }
-        for (name, value) in spec.regex_headers.iter().flatten() {
+        for (name, value) in &spec.regex_headers {
             self.add(name, value, true, report);
         }
     }
@@ -365,7 +365,7 @@ fn query(spec: &MappingSpec, report: &mut Report) -> (Vec<NamedMatch>, Vec<Condi
         ("spec.regex_query_parameters", &spec.regex_query_parameters, true),
     ];
     for (field, map, regex) in fields {
-        for (name, value) in map.iter().flatten() {
+        for (name, value) in map {
             let path = format!("{field}.{name}");
             if let Some(matcher) = string_match(value, regex, &path, report) {
                 matches.push(NamedMatch {

@@ -76,7 +76,7 @@ fn resolve(
 ) -> Result<Origination, Fault> {
     let unusable = |message: String| (codes::E_TLS_ORIGINATION, message, None);
     let (object, parameters) =
-        effective_parameters(held, Purpose::Origination).map_err(|message| unusable(message))?;
+        effective_parameters(held, Purpose::Origination).map_err(unusable)?;
     let input = TlsInput::of_context(&object)
         .ok_or_else(|| unusable("it cannot be read".to_owned()))?;
     if let Some(field) = input.file_field() {
@@ -85,6 +85,9 @@ fn resolve(
             format!("`{field}` is not supported: certificates come from Secrets"),
             Some("put the files into a Secret and name it".to_owned()),
         ));
+    }
+    if input.is_empty() {
+        return Err(unusable("it has neither certificate, authorities nor settings".to_owned()));
     }
     if input.cert_required == Some(true) {
         notices.push((

@@ -161,6 +161,10 @@ impl ResponseBody {
                     let mut record = self.exchange.record.borrow_mut();
                     record.capture_trailers(&self.exchange.serving.config.log, trailers);
                 }
+                if frame.is_trailers() {
+                    // Nothing can follow; asking lets the upstream's connection go back.
+                    let _ = Pin::new(&mut *body).poll_frame(cx);
+                }
                 if last || frame.is_trailers() {
                     self.done();
                 }

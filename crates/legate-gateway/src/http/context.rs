@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
 use crate::drain::Lifecycle;
+use crate::metrics::Metrics;
 use crate::timers::Timers;
 use crate::upstream::WorkerPool;
 
@@ -45,7 +46,7 @@ pub(crate) struct Context {
     /// The worker's upstream connections.
     pub(crate) pool: Rc<WorkerPool>,
     /// The worker's counters.
-    pub(crate) metrics: Arc<crate::metrics::Shard>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Client connections that are open.
     pub(crate) open: Cell<usize>,
     /// Most client connections that may be open.
@@ -57,7 +58,7 @@ impl Context {
     pub(crate) fn new(
         index: usize,
         process: Arc<Process>,
-        metrics: Arc<crate::metrics::Shard>,
+        metrics: Arc<Metrics>,
         max_open: usize,
     ) -> Rc<Self> {
         Rc::new(Self {

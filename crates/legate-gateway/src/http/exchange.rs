@@ -34,6 +34,7 @@ pub(crate) struct Exchange {
     response_began: Cell<Option<Instant>>,
     received: Cell<u64>,
     sent: Cell<u64>,
+    answered: Cell<bool>,
     ended: Cell<bool>,
 }
 
@@ -66,15 +67,15 @@ impl Exchange {
             response_began: Cell::new(None),
             received: Cell::new(0),
             sent: Cell::new(0),
+            answered: Cell::new(false),
             ended: Cell::new(false),
         })
     }
 
-    /// Sets the limits of the chosen route, in milliseconds; 0 = none.
-    pub(crate) fn limit(&self, timeout_ms: u64, idle_ms: u64) {
-        let limit = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
-        self.route_limit.set(limit(timeout_ms));
-        self.idle_limit.set(limit(idle_ms));
+    /// Sets the limits of the chosen route; `None` = no limit.
+    pub(crate) fn limit(&self, timeout: Option<Duration>, idle: Option<Duration>) {
+        self.route_limit.set(timeout);
+        self.idle_limit.set(idle);
     }
 
     /// The stream was upgraded: from now on only the idle limit holds.
@@ -155,6 +156,7 @@ impl Exchange {
 
     /// Notes the response that the client gets.
     pub(crate) fn answered(&self, status: StatusCode, headers: &HeaderMap) {
+        self.answered.set(true);
         let mut record = self.record.borrow_mut();
         record.status = Some(status);
         record.capture_response(&self.serving.config.log, headers);
@@ -165,9 +167,19 @@ impl Exchange {
         self.record.borrow_mut().flag(flags.into());
     }
 
-    /// Whether it ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.get()
+    /// Ready when the response is under way and a limit is over although nobody asks the body for
+    /// more: the client does not read. The exchange has ended then.
+    pub(crate) fn poll_stuck(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if !self.answered.get() || self.ended.get() {
+            return Poll::Pending;
+        }
+        self.poll_expired(cx).map(|what| {
+            self.flag(match what {
+                Expired::Route => Flag::UpstreamTimeout,
+                Expired::Idle => Flag::StreamIdle,
+            });
+            self.end();
+        })
     }
 
     /// The response is complete, or nothing more will come of it.
@@ -197,6 +209,7 @@ impl Exchange {
             record.flag(Flag::DownstreamTermination.into());
             record.details = "downstream_remote_disconnect".into();
             drop(record);
+            self.conn.note_abandoned();
             self.end();
         }
     }

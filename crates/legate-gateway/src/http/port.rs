@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::context::Context;
 use super::watch::{Patience, Watch};
 use crate::config::PortConfig;
 
@@ -26,6 +27,7 @@ pub(crate) struct Serving {
 
 /// A connection's place in its port; dropping it leaves.
 pub(crate) struct Registered {
+    context: Rc<Context>,
     port: Rc<Port>,
     key: usize,
 }
@@ -96,9 +98,11 @@ impl Port {
     }
 
     /// Enters a connection.
-    pub(crate) fn register(self: &Rc<Self>, watch: &Rc<Watch>) -> Registered {
+    pub(crate) fn register(self: &Rc<Self>, context: &Rc<Context>, watch: &Rc<Watch>) -> Registered {
+        context.open.set(context.open.get() + 1);
         let key = self.watches.borrow_mut().insert(Rc::clone(watch));
         Registered {
+            context: Rc::clone(context),
             port: Rc::clone(self),
             key,
         }
@@ -117,5 +121,7 @@ impl Port {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.port.watches.borrow_mut().try_remove(self.key);
+        let open = &self.context.open;
+        open.set(open.get().saturating_sub(1));
     }
 }

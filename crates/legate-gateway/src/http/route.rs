@@ -9,9 +9,9 @@ use http::{HeaderMap, Method, Version};
 use hyper::ext::Protocol;
 use legate_config::listener::SecurityModel;
 use legate_config::route::ProbeKind;
-use legate_router::{ListenerRoutes, RequestView, Row, Verdict, VirtualHostRoutes};
+use legate_router::{Chain, ListenerRoutes, RequestView, Row, Verdict, VirtualHostRoutes};
 
-use super::conn::Conn;
+use super::conn::{Conn, Secured};
 use super::exchange::Exchange;
 use crate::config::{Plan, PortConfig, Target};
 use crate::drain::Lifecycle;
@@ -20,6 +20,7 @@ use crate::request::{
     self, HostError, PathParts, apply_forwarded, check_connection_header, effective_host,
     https_redirect_location, ip_allowed, normalise_path, strip_hop_by_hop,
 };
+use crate::tls::{TlsChain, covers, same_policy};
 
 /// A request that goes upstream.
 pub(crate) struct Forward {
@@ -63,9 +64,13 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
         join_cookies(&mut head.headers);
     }
     let client = request::decide(&head.headers, &conn.peer, settings);
-    exchange.record.borrow_mut().client = Some(client);
     let tls = conn.tls.is_some();
     let forwarded = apply_forwarded(&mut head.headers, &conn.peer, &client, tls, settings);
+    {
+        let mut record = exchange.record.borrow_mut();
+        record.client = Some(client);
+        record.scheme = forwarded.scheme;
+    }
 
     let headers = &head.headers;
     let host =
@@ -103,13 +108,16 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
         .select(&view, secure, conn.context.draw())
         .ok_or_else(Reply::route_not_found)?;
     let row = selected.row;
-    exchange.record.borrow_mut().row = Some(Arc::clone(row));
+    let mut record = exchange.record.borrow_mut();
+    record.row = Some(Arc::clone(row));
     let target = match selected.verdict {
         Verdict::Act { target } => target,
         Verdict::RedirectToHttps => {
             return Err(Reply::redirect(301, https_redirect_location(&host, &path)));
         }
     };
+    record.target = target;
+    drop(record);
     answer_here(conn, row, target, forwarded.scheme, &host, &path)?;
 
     let same_host = headers
@@ -151,28 +159,42 @@ fn virtual_host<'a>(
             .and_then(|chain| routes.virtual_host(chain, host))
             .ok_or_else(Reply::route_not_found);
     };
-    let own = routes.choose_chain(secured.sni.as_deref());
-    let (chain, found) = match own.and_then(|chain| Some((chain, routes.virtual_host(chain, host)?)))
-    {
-        // The usual case: nothing changed since the handshake.
-        Some((_, found)) if secured.generation == config.generation => return Ok(found),
-        Some(found) => found,
-        None => routes
-            .owner_chain(host)
-            .and_then(|chain| Some((chain, routes.virtual_host(chain, host)?)))
-            .ok_or_else(Reply::route_not_found)?,
-    };
+    let own = routes.choose_chain(secured.info.sni.as_deref());
+    if let Some((chain, found)) = own.and_then(|chain| in_chain(routes, chain, host)) {
+        // What the chain demands changed since the handshake: this connection is served to the end
+        // of its requests, and the next one is held to the new demands.
+        if secured.generation != config.generation && !unchanged(config, chain, secured) {
+            conn.end_soon();
+        }
+        return Ok(found);
+    }
+    let (chain, found) = routes
+        .owner_chain(host)
+        .and_then(|chain| in_chain(routes, chain, host))
+        .ok_or_else(Reply::route_not_found)?;
     // Served when the handshake that was made would have done for that host too.
-    let covered = config
-        .tls
-        .chain(&chain.key)
-        .is_some_and(|other| secured.chain.covers(other, host));
-    if covered {
+    if unchanged(config, chain, secured) && covers(&secured.termination.names, host) {
         Ok(found)
     } else if version == Version::HTTP_2 {
         Err(Reply::misdirected())
     } else {
         Err(Reply::route_not_found())
+    }
+}
+
+fn in_chain<'a>(
+    routes: &'a ListenerRoutes<Plan>,
+    chain: &'a Chain,
+    host: &str,
+) -> Option<(&'a Chain, &'a VirtualHostRoutes<Plan>)> {
+    Some((chain, routes.virtual_host(chain, host)?))
+}
+
+/// Whether a chain demands of clients what the connection's handshake demanded.
+fn unchanged(config: &PortConfig, chain: &Chain, secured: &Secured) -> bool {
+    match config.tls.chain(chain.key()) {
+        Some(TlsChain::Terminate(other)) => same_policy(other, &secured.termination),
+        Some(TlsChain::Refuse(_)) | None => false,
     }
 }
 

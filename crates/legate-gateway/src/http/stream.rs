@@ -33,6 +33,7 @@ pub(crate) enum Transport {
 /// A transport that reports its activity to the connection's deadlines.
 pub(crate) struct Watched {
     transport: Transport,
+    unread: Bytes,
     watch: Rc<Watch>,
 }
 
@@ -53,14 +54,8 @@ impl Socket {
 
     /// Gives bytes back; they are read before anything else.
     pub(crate) fn give_back(&mut self, bytes: Bytes) {
-        self.unread = if self.unread.is_empty() {
-            bytes
-        } else {
-            let mut all = bytes::BytesMut::with_capacity(bytes.len() + self.unread.len());
-            all.extend_from_slice(&bytes);
-            all.extend_from_slice(&self.unread);
-            all.freeze()
-        };
+        debug_assert!(self.unread.is_empty());
+        self.unread = bytes;
     }
 
     /// Completes when there is something to read, the end of the stream included.
@@ -150,12 +145,26 @@ impl Transport {
 
 impl Watched {
     pub(crate) fn new(transport: Transport, watch: Rc<Watch>) -> Self {
-        Self { transport, watch }
+        Self {
+            transport,
+            unread: Bytes::new(),
+            watch,
+        }
     }
 
-    /// Completes when there is something to read below the TLS layer.
+    /// Gives bytes back that were read too early; they are read before anything else.
+    pub(crate) fn give_back(&mut self, bytes: Bytes) {
+        debug_assert!(self.unread.is_empty());
+        self.unread = bytes;
+    }
+
+    /// Completes when there is something to read, below the TLS layer at least.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.transport.socket().readable().await
+        if self.unread.is_empty() {
+            self.transport.socket().readable().await
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -166,6 +175,12 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.unread.is_empty() {
+            let n = this.unread.len().min(buf.remaining());
+            buf.put_slice(&this.unread.split_to(n));
+            this.watch.bytes_came();
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(on_stream!(&mut this.transport, poll_read(cx, buf)))?;
         if buf.filled().len() > before {

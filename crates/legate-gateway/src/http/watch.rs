@@ -74,9 +74,14 @@ impl Watch {
         }
     }
 
-    /// Whether bytes wait to be written.
+    /// Notes whether bytes wait to be written.
     pub(crate) fn set_stuck(&self, stuck: bool) {
         self.stuck.set(stuck);
+    }
+
+    /// Whether bytes wait to be written.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck.get()
     }
 
     /// A request's headers are complete. Returns when its first byte came.

@@ -51,7 +51,9 @@ impl<const N: usize> Sharded<N> {
         self.0
             .iter()
             .filter_map(|shard| shard.0.get(counter))
-            .fold(0, |sum, value| sum.wrapping_add(value.load(Ordering::Relaxed)))
+            .fold(0, |sum, value| {
+                sum.wrapping_add(value.load(Ordering::Relaxed))
+            })
     }
 
     /// All counters over all shards.

@@ -1,55 +1,32 @@
 use super::*;
 
+/// Reply, status, body, flag, details, whether it closes.
+type Row = (Reply, u16, &'static str, &'static str, &'static str, bool);
+
+#[rustfmt::skip] // One row per line.
+fn rows() -> Vec<Row> { vec![
+    (Reply::route_not_found(), 404, "", "NR", "route_not_found", false),
+    (Reply::misdirected(), 421, "", "NR", "misdirected_request", false),
+    (Reply::cluster_not_found(), 503, "", "NC", "cluster_not_found", false),
+    (Reply::withheld(503, "E-X"), 503, "", "", "E-X", false),
+    (Reply::withheld(99, "E-X"), 503, "", "", "E-X", false),
+    (Reply::route_timeout(), 504, "upstream request timeout", "UT", "upstream_response_timeout", false),
+    (Reply::stream_idle(true), 504, "stream timeout", "SI", "stream_idle_timeout", false),
+    (Reply::stream_idle(false), 408, "stream timeout", "SI", "stream_idle_timeout", true),
+    (Reply::payload_too_large(), 413, "Payload Too Large", "", "request_payload_too_large", true),
+    (Reply::headers_too_large(), 431, "Request Header Fields Too Large", "DPE", "http1.headers_too_large", true),
+    (Reply::bad_request("x"), 400, "Bad Request", "DPE", "x", true),
+    (Reply::missing_host(), 400, "", "", "missing_host_header", false),
+    (Reply::bad_path(), 400, "", "", "path_normalization_failed", false),
+    (Reply::low_version(), 426, "", "DPE", "low_version", true),
+    (Reply::upgrade_refused(), 403, "", "", "upgrade_failed", false),
+    (Reply::ip_denied(), 403, "RBAC: access denied", "", "rbac_access_denied_matched_policy[none]", false),
+    (Reply::overloaded(), 503, "envoy overloaded", "OM", "overload", false),
+] }
+
 #[test]
 fn every_situation_has_its_status_body_flag_and_details() {
-    let rows: Vec<(Reply, u16, &str, &str, &str, bool)> = vec![
-        (Reply::route_not_found(), 404, "", "NR", "route_not_found", false),
-        (Reply::misdirected(), 421, "", "NR", "misdirected_request", false),
-        (Reply::cluster_not_found(), 503, "", "NC", "cluster_not_found", false),
-        (Reply::withheld(503, "E-X"), 503, "", "", "E-X", false),
-        (Reply::withheld(99, "E-X"), 503, "", "", "E-X", false),
-        (
-            Reply::route_timeout(),
-            504,
-            "upstream request timeout",
-            "UT",
-            "upstream_response_timeout",
-            false,
-        ),
-        (Reply::stream_idle(true), 504, "stream timeout", "SI", "stream_idle_timeout", false),
-        (Reply::stream_idle(false), 408, "stream timeout", "SI", "stream_idle_timeout", true),
-        (
-            Reply::payload_too_large(),
-            413,
-            "Payload Too Large",
-            "",
-            "request_payload_too_large",
-            true,
-        ),
-        (
-            Reply::headers_too_large(),
-            431,
-            "Request Header Fields Too Large",
-            "DPE",
-            "http1.headers_too_large",
-            true,
-        ),
-        (Reply::bad_request("x"), 400, "Bad Request", "DPE", "x", true),
-        (Reply::missing_host(), 400, "", "", "missing_host_header", false),
-        (Reply::bad_path(), 400, "", "", "path_normalization_failed", false),
-        (Reply::low_version(), 426, "", "DPE", "low_version", true),
-        (Reply::upgrade_refused(), 403, "", "", "upgrade_failed", false),
-        (
-            Reply::ip_denied(),
-            403,
-            "RBAC: access denied",
-            "",
-            "rbac_access_denied_matched_policy[none]",
-            false,
-        ),
-        (Reply::overloaded(), 503, "envoy overloaded", "OM", "overload", false),
-    ];
-    for (reply, status, body, flag, details, close) in rows {
+    for (reply, status, body, flag, details, close) in rows() {
         assert_eq!(reply.status.as_u16(), status, "{details}");
         assert_eq!(reply.body, body, "{details}");
         let flags: Vec<_> = reply.flags.iter().map(Flag::as_str).collect();
@@ -60,7 +37,10 @@ fn every_situation_has_its_status_body_flag_and_details() {
         assert_eq!(response.status().as_u16(), status);
         assert_eq!(response.headers()[CONTENT_LENGTH], body.len().to_string());
         assert_eq!(
-            response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes),
+            response
+                .headers()
+                .get(CONTENT_TYPE)
+                .map(HeaderValue::as_bytes),
             (!body.is_empty()).then_some(&b"text/plain"[..])
         );
     }

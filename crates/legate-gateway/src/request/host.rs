@@ -78,42 +78,56 @@ fn without_port<'a>(host: &'a str, ports: &[u16]) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use super::HostError::{Invalid, Missing};
     use super::*;
     use crate::request::tests_support::headers;
 
+    /// URI, Host headers, ports to strip, host.
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        Option<&'static [u16]>,
+        Result<&'static str, HostError>,
+    );
+
+    #[rustfmt::skip] // One row per line.
+    const ROWS: &[Row] = &[
+    ("/", &["a.test"], None, Ok("a.test")),
+    ("/", &["A.Test:8080"], None, Ok("a.test:8080")),
+    ("http://b.test:81/x", &["a.test"], None, Ok("b.test:81")),
+    ("http://B.test/x", &[], None, Ok("b.test")),
+    ("/", &[], None, Err(Missing)),
+    ("/", &[""], None, Err(Missing)),
+    ("/", &["a.test", "b.test"], None, Err(Invalid)),
+    ("/", &["user@a.test"], None, Err(Invalid)),
+    ("http://user@a.test/", &[], None, Err(Invalid)),
+    ("/", &["a.test/x"], None, Err(Invalid)),
+    ("/", &["a b"], None, Err(Invalid)),
+    ("/", &["\u{e4}.test"], None, Err(Invalid)),
+    ("/", &["a.test:8080"], Some(&[8080]), Ok("a.test")),
+    ("/", &["a.test:18080"], Some(&[8080, 18080]), Ok("a.test")),
+    ("/", &["a.test:81"], Some(&[8080]), Ok("a.test:81")),
+    ("/", &["a.test:08080"], Some(&[8080]), Ok("a.test")),
+    ("/", &["a.test:"], Some(&[8080]), Ok("a.test:")),
+    ("/", &["a.test:+8080"], Some(&[8080]), Ok("a.test:+8080")),
+    ("/", &["[::1]:8080"], Some(&[8080]), Ok("[::1]")),
+    ("/", &["::8080"], Some(&[8080]), Ok("::8080")),
+    ("/", &[":8080"], Some(&[8080]), Err(Missing)),
+    ("/", &["a.test:99999"], Some(&[8080]), Ok("a.test:99999")),
+    ];
+
     #[test]
     fn the_host_comes_from_the_authority_or_the_header() {
-        use HostError::{Invalid, Missing};
-        let rows: &[(&str, &[&str], Option<&[u16]>, Result<&str, HostError>)] = &[
-            ("/", &["a.test"], None, Ok("a.test")),
-            ("/", &["A.Test:8080"], None, Ok("a.test:8080")),
-            ("http://b.test:81/x", &["a.test"], None, Ok("b.test:81")),
-            ("http://B.test/x", &[], None, Ok("b.test")),
-            ("/", &[], None, Err(Missing)),
-            ("/", &[""], None, Err(Missing)),
-            ("/", &["a.test", "b.test"], None, Err(Invalid)),
-            ("/", &["user@a.test"], None, Err(Invalid)),
-            ("http://user@a.test/", &[], None, Err(Invalid)),
-            ("/", &["a.test/x"], None, Err(Invalid)),
-            ("/", &["a b"], None, Err(Invalid)),
-            ("/", &["\u{e4}.test"], None, Err(Invalid)),
-            ("/", &["a.test:8080"], Some(&[8080]), Ok("a.test")),
-            ("/", &["a.test:18080"], Some(&[8080, 18080]), Ok("a.test")),
-            ("/", &["a.test:81"], Some(&[8080]), Ok("a.test:81")),
-            ("/", &["a.test:08080"], Some(&[8080]), Ok("a.test")),
-            ("/", &["a.test:"], Some(&[8080]), Ok("a.test:")),
-            ("/", &["a.test:+8080"], Some(&[8080]), Ok("a.test:+8080")),
-            ("/", &["[::1]:8080"], Some(&[8080]), Ok("[::1]")),
-            ("/", &["::8080"], Some(&[8080]), Ok("::8080")),
-            ("/", &[":8080"], Some(&[8080]), Err(Missing)),
-            ("/", &["a.test:99999"], Some(&[8080]), Ok("a.test:99999")),
-        ];
-        for (uri, hosts, strip, expected) in rows {
+        for (uri, hosts, strip, expected) in ROWS {
             let uri: Uri = uri.parse().unwrap();
             let pairs: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
             let map = headers(&pairs);
             let host = effective_host(&uri, &map, *strip);
-            assert_eq!(host.as_deref().map_err(|error| *error), *expected, "{uri} {hosts:?}");
+            assert_eq!(
+                host.as_deref().map_err(|error| *error),
+                *expected,
+                "{uri} {hosts:?}"
+            );
         }
     }
 }

@@ -21,6 +21,8 @@ pub(crate) fn ip_allowed(policy: &IpPolicy, client: &ClientAddress) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use IpMode::{Allow, Deny};
+    use IpSource::{Peer, Remote};
     use legate_config::http::IpRule;
 
     use super::*;
@@ -38,32 +40,35 @@ mod tests {
         }
     }
 
+    /// Mode, rules, peer, trusted address, whether it is let in.
+    type Row = (
+        IpMode,
+        &'static [(IpSource, &'static str)],
+        &'static str,
+        &'static str,
+        bool,
+    );
+
+    // H-20, H-21, MD-05, MD-06, MD-07 of the specification, and IPv6.
+    #[rustfmt::skip] // One row per line.
+    const ROWS: &[Row] = &[
+    (Allow, &[(Remote, "10.0.0.0/8")], "192.0.2.1", "10.1.1.1", true),
+    (Allow, &[(Remote, "10.0.0.0/8")], "192.0.2.1", "8.8.8.8", false),
+    (Allow, &[(Peer, "10.0.0.0/8")], "192.0.2.1", "10.1.1.1", false),
+    (Allow, &[(Peer, "10.0.0.0/8")], "10.1.2.3", "8.8.8.8", true),
+    (Deny, &[(Remote, "192.0.2.0/24")], "10.0.0.1", "192.0.2.9", false),
+    (Deny, &[(Remote, "192.0.2.0/24")], "192.0.2.9", "10.0.0.1", true),
+    (Allow, &[], "10.0.0.1", "10.0.0.1", false),
+    (Deny, &[], "10.0.0.1", "10.0.0.1", true),
+    (Allow, &[(Peer, "2001:db8::/32")], "2001:db8::1", "::1", true),
+    (Allow, &[(Peer, "2001:db8::/32")], "10.0.0.1", "10.0.0.1", false),
+    (Allow, &[(Remote, "10.0.0.0/8")], "::1", "::ffff:10.0.0.1", true),
+    (Allow, &[(Peer, "1.1.1.1/32"), (Remote, "2.2.2.2/32")], "9.9.9.9", "2.2.2.2", true),
+    ];
+
     #[test]
     fn lists_compare_the_peer_or_the_trusted_address() {
-        use IpMode::{Allow, Deny};
-        use IpSource::{Peer, Remote};
-        // H-20, H-21, MD-05, MD-06, MD-07 of the specification, and IPv6.
-        let rows: &[(IpMode, &[(IpSource, &str)], &str, &str, bool)] = &[
-            (Allow, &[(Remote, "10.0.0.0/8")], "192.0.2.1", "10.1.1.1", true),
-            (Allow, &[(Remote, "10.0.0.0/8")], "192.0.2.1", "8.8.8.8", false),
-            (Allow, &[(Peer, "10.0.0.0/8")], "192.0.2.1", "10.1.1.1", false),
-            (Allow, &[(Peer, "10.0.0.0/8")], "10.1.2.3", "8.8.8.8", true),
-            (Deny, &[(Remote, "192.0.2.0/24")], "10.0.0.1", "192.0.2.9", false),
-            (Deny, &[(Remote, "192.0.2.0/24")], "192.0.2.9", "10.0.0.1", true),
-            (Allow, &[], "10.0.0.1", "10.0.0.1", false),
-            (Deny, &[], "10.0.0.1", "10.0.0.1", true),
-            (Allow, &[(Peer, "2001:db8::/32")], "2001:db8::1", "::1", true),
-            (Allow, &[(Peer, "2001:db8::/32")], "10.0.0.1", "10.0.0.1", false),
-            (Allow, &[(Remote, "10.0.0.0/8")], "::1", "::ffff:10.0.0.1", true),
-            (
-                Allow,
-                &[(Peer, "1.1.1.1/32"), (Remote, "2.2.2.2/32")],
-                "9.9.9.9",
-                "2.2.2.2",
-                true,
-            ),
-        ];
-        for (mode, rules, peer, trusted, expected) in rows {
+        for (mode, rules, peer, trusted, expected) in ROWS {
             let client = ClientAddress {
                 peer: (peer.parse::<std::net::IpAddr>().unwrap(), 1).into(),
                 trusted: trusted.parse().unwrap(),

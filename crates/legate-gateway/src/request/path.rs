@@ -42,7 +42,11 @@ pub(crate) fn normalise_path<'a>(
         });
     }
     Ok(PathParts {
-        path: normalise(path, settings.merge_slashes, settings.reject_escaped_slashes)?,
+        path: normalise(
+            path,
+            settings.merge_slashes,
+            settings.reject_escaped_slashes,
+        )?,
         query: uri.query(),
     })
 }
@@ -91,6 +95,10 @@ const DOT: u8 = 1;
 const SLASH: u8 = 2;
 const OTHER: u8 = 3;
 
+#[allow(
+    clippy::indexing_slicing,
+    reason = "evaluated when compiling, where out of bounds is an error"
+)]
 static CLASS: [u8; 256] = {
     let mut table = [OTHER; 256];
     let mut byte = 0_u8;
@@ -114,8 +122,26 @@ pub(super) const fn is_legal(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
-                | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'[' | b']' | b'|'
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
+                | b'/'
+                | b'['
+                | b']'
+                | b'|'
         )
 }
 

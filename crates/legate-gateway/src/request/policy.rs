@@ -133,7 +133,8 @@ impl CompiledPolicy {
         request: &Captured,
         facts: &Facts<'_>,
     ) {
-        self.response.apply(headers, facts, Other::IsResponse(request));
+        self.response
+            .apply(headers, facts, Other::IsResponse(request));
     }
 
     /// Whether an `Upgrade` token is let through.
@@ -197,7 +198,11 @@ impl Edits {
             })
             .collect();
         Self {
-            remove: edits.remove.iter().filter_map(|name| editable(name)).collect(),
+            remove: edits
+                .remove
+                .iter()
+                .filter_map(|name| editable(name))
+                .collect(),
             add,
             captures,
         }
@@ -264,7 +269,9 @@ fn editable(name: &str) -> Option<HeaderName> {
             | "te"
     );
     // A pseudo-header's colon is no name character.
-    (!forbidden).then(|| HeaderName::try_from(name).ok()).flatten()
+    (!forbidden)
+        .then(|| HeaderName::try_from(name).ok())
+        .flatten()
 }
 
 /// Headers of which a message has one line; a further value is joined with a comma.

@@ -180,14 +180,26 @@ mod tests {
             (prefix(1, "/"), "/api", None),
             (regex("b", vec![Group(0), Group(0)]), "/abc", Some("/abbc")),
             (regex("b", vec![Group(7)]), "/abc", Some("/ac")),
-            (regex("(x)?b", vec![Group(1), text("-")]), "/ab", Some("/a-")),
+            (
+                regex("(x)?b", vec![Group(1), text("-")]),
+                "/ab",
+                Some("/a-"),
+            ),
             (regex("z*", vec![text("-")]), "/a", Some("-/-a-")),
-            (regex("/", vec![text("/ä b#?c%20")]), "/", Some("/%C3%A4%20b%23?c%20")),
+            (
+                regex("/", vec![text("/ä b#?c%20")]),
+                "/",
+                Some("/%C3%A4%20b%23?c%20"),
+            ),
             (PathRewrite::Full("/a b".into()), "/", Some("/a%20b")),
         ];
         for (rewrite, path, expected) in rows {
             let compiled = CompiledRewrite::build(&rewrite).unwrap();
-            assert_eq!(compiled.apply(path).as_deref(), expected, "{rewrite:?} {path}");
+            assert_eq!(
+                compiled.apply(path).as_deref(),
+                expected,
+                "{rewrite:?} {path}"
+            );
         }
     }
 

@@ -61,7 +61,7 @@ pub(super) fn build(
     material: &Material<'_>,
 ) -> Result<ServerConfig, TlsConfigError> {
     let provider = provider(&settings.cipher_suites, &settings.ecdh_curves)?;
-    let versions = versions(settings.min_version, settings.max_version);
+    let versions = versions(settings.min_version, settings.max_version)?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|_| TlsConfigError::NothingToOffer("cipher suite"))?;
@@ -96,11 +96,18 @@ pub(super) fn build(
     Ok(config)
 }
 
-fn versions(min: TlsVersion, max: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+static BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+
+fn versions(
+    min: TlsVersion,
+    max: TlsVersion,
+) -> Result<&'static [&'static SupportedProtocolVersion], TlsConfigError> {
+    let [newest, oldest] = BOTH.each_ref();
     match (min, max) {
-        (TlsVersion::V12, TlsVersion::V13) => &[&rustls::version::TLS13, &rustls::version::TLS12],
-        (TlsVersion::V12, TlsVersion::V12) => &[&rustls::version::TLS12],
-        (TlsVersion::V13, _) => &[&rustls::version::TLS13],
+        (TlsVersion::V12, TlsVersion::V13) => Ok(&BOTH),
+        (TlsVersion::V12, TlsVersion::V12) => Ok(std::slice::from_ref(oldest)),
+        (TlsVersion::V13, TlsVersion::V13) => Ok(std::slice::from_ref(newest)),
+        (TlsVersion::V13, TlsVersion::V12) => Err(TlsConfigError::NothingToOffer("TLS version")),
     }
 }
 
@@ -150,7 +157,9 @@ fn provider(ciphers: &[String], curves: &[String]) -> Result<Arc<CryptoProvider>
     let mut provider = CryptoProvider::clone(&PROVIDER);
     if !ciphers.is_empty() {
         // The lists are about TLS 1.2; TLS 1.3 suites are all fine.
-        provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+        provider
+            .cipher_suites
+            .retain(|suite| suite.tls13().is_some());
         let chosen = ciphers.iter().filter_map(|name| cipher_suite(name));
         provider.cipher_suites.extend(chosen);
     }

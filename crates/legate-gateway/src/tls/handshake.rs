@@ -131,9 +131,7 @@ where
             .await
             .map_err(HandshakeError::Closed)?;
         if read == 0 {
-            return Err(HandshakeError::Closed(
-                io::ErrorKind::UnexpectedEof.into(),
-            ));
+            return Err(HandshakeError::Closed(io::ErrorKind::UnexpectedEof.into()));
         }
         let mut bytes = buffer.get(..read).unwrap_or_default();
         let wanted = (VERSION_AT + 2).saturating_sub(head.len());
@@ -178,9 +176,7 @@ fn info(connection: &ServerConnection, sni: Option<String>) -> TlsInfo {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "",
         },
-        cipher: connection
-            .negotiated_cipher_suite()
-            .map_or("", cipher_name),
+        cipher: connection.negotiated_cipher_suite().map_or("", cipher_name),
         sni,
         http2: connection.alpn_protocol() == Some(b"h2"),
         peer: connection

@@ -47,7 +47,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// Most specific part first, `,` between parts, `+` within one.
 fn rfc2253(name: &X509Name<'_>) -> String {
-    let parts: Vec<String> = name
+    let mut parts: Vec<String> = name
         .iter_rdn()
         .map(|rdn| {
             let attributes: Vec<String> = rdn
@@ -64,8 +64,8 @@ fn rfc2253(name: &X509Name<'_>) -> String {
                 .collect();
             attributes.join("+")
         })
-        .rev()
         .collect();
+    parts.reverse();
     parts.join(",")
 }
 

@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use serde::Serialize;
 
 use super::config::{self, Material, TlsConfigError};
+use super::names::covers;
 
 /// What a chain does with a handshake.
 #[derive(Debug, Clone)]
@@ -19,6 +20,19 @@ pub(crate) enum TlsChain {
     Terminate(Arc<Termination>),
     /// Refuses it, for this reason.
     Refuse(Arc<str>),
+}
+
+impl TlsChain {
+    /// Whether a connection that this chain took may carry requests for a host of another chain:
+    /// its certificate covers the host, and the handshake would have been the same otherwise.
+    pub(crate) fn covers(&self, other: &Self, host: &str) -> bool {
+        match (self, other) {
+            (Self::Terminate(own), Self::Terminate(other)) => {
+                same_policy(own, other) && covers(&own.names, host)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// How handshakes are terminated. Shared by all chains with equal settings and material.

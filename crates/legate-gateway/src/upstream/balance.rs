@@ -79,7 +79,14 @@ mod tests {
     fn none_and_one() {
         let cursor = AtomicUsize::new(0);
         assert_eq!(next(&[], &cursor, &Tried::default()), None);
-        assert_eq!(next(&[address(1)], &cursor, &Tried::default()), Some(address(1)));
-        assert_eq!(cursor.load(Ordering::Relaxed), 1, "only the empty list moved it");
+        assert_eq!(
+            next(&[address(1)], &cursor, &Tried::default()),
+            Some(address(1))
+        );
+        assert_eq!(
+            cursor.load(Ordering::Relaxed),
+            1,
+            "only the empty list moved it"
+        );
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct ClusterHandle {
     pub(super) cursor: AtomicUsize,
     /// Set when the config no longer has this cluster; its pooled connections are then closed.
     retired: AtomicBool,
-    stats: OnceLock<Box<[Arc<Shard>]>>,
+    stats: OnceLock<Shards>,
 }
 
 /// What a connection must be like for a cluster to use it.
@@ -50,6 +50,13 @@ pub(super) struct Shard {
     pub(super) cx_connect_fail: AtomicU64,
     pub(super) rq_active: AtomicI64,
     pub(super) rq_total: AtomicU64,
+}
+
+/// One shard per core, made by the first request: most clusters of a large config are idle.
+#[derive(Debug)]
+struct Shards {
+    first: Arc<Shard>,
+    others: Box<[Arc<Shard>]>,
 }
 
 /// Counters of a cluster, summed over the workers.
@@ -158,21 +165,26 @@ impl ClusterHandle {
     /// The counters that one worker writes.
     pub(super) fn shard(&self, worker: usize) -> &Arc<Shard> {
         let shards = self.stats.get_or_init(|| {
-            let count = std::thread::available_parallelism().map_or(1, usize::from);
-            (0..count.clamp(1, 64)).map(|_| Arc::default()).collect()
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            Shards {
+                first: Arc::default(),
+                others: (1..cores.min(64)).map(|_| Arc::default()).collect(),
+            }
         });
         // More workers than cores share shards, which costs speed and not correctness.
-        let index = worker.checked_rem(shards.len()).unwrap_or_default();
-        shards
-            .get(index)
-            .expect("the index is below the length, which is at least 1")
+        let count = shards.others.len().saturating_add(1);
+        let other = worker.checked_rem(count).and_then(|it| it.checked_sub(1));
+        other
+            .and_then(|index| shards.others.get(index))
+            .unwrap_or(&shards.first)
     }
 
     /// Counters summed over the workers.
     pub(crate) fn counters(&self) -> ClusterCounters {
         let mut sum = ClusterCounters::default();
         let (mut connections, mut requests) = (0_i64, 0_i64);
-        for shard in self.stats.get().into_iter().flatten() {
+        let shards = self.stats.get();
+        for shard in shards.into_iter().flat_map(Shards::iter) {
             connections = connections.saturating_add(shard.cx_active.load(Ordering::Relaxed));
             requests = requests.saturating_add(shard.rq_active.load(Ordering::Relaxed));
             let add = |to: &mut u64, from: &AtomicU64| {
@@ -185,6 +197,14 @@ impl ClusterHandle {
         sum.cx_active = connections.try_into().unwrap_or_default();
         sum.rq_active = requests.try_into().unwrap_or_default();
         sum
+    }
+}
+
+// === impl Shards ===
+
+impl Shards {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Shard>> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 }
 

@@ -50,19 +50,21 @@ impl Dns {
         }
     }
 
-    /// Starts to watch a name for an endpoint set, until the task is aborted or the set is gone.
+    /// Starts to watch a name for one definition of an endpoint set, until the task is aborted or
+    /// the set is gone.
     pub(super) fn watch(
         self: &Arc<Self>,
         source: DnsSource,
         set: Weak<EndpointSetHandle>,
+        epoch: u64,
     ) -> AbortHandle {
         let dns = Arc::clone(self);
         self.control
-            .spawn(async move { dns.run(source, set).await })
+            .spawn(async move { dns.run(source, set, epoch).await })
             .abort_handle()
     }
 
-    async fn run(&self, source: DnsSource, set: Weak<EndpointSetHandle>) {
+    async fn run(&self, source: DnsSource, set: Weak<EndpointSetHandle>, epoch: u64) {
         let mut current: Vec<SocketAddr> = Vec::new();
         let mut failing = false;
         loop {
@@ -75,7 +77,7 @@ impl Dns {
                         tracing::info!(dns.name = %source.name, "Name resolves again");
                     }
                     current = select(&found.addresses, &source, &current);
-                    set.publish(current.clone());
+                    set.resolved(epoch, Some(current.clone()));
                     match found.ttl {
                         Some(ttl) if source.respect_ttl => {
                             Duration::from_secs(ttl.clamp(TTL_BOUNDS.0, TTL_BOUNDS.1).into())
@@ -88,7 +90,7 @@ impl Dns {
                         failing = true;
                         tracing::warn!(dns.name = %source.name, error, "Name does not resolve");
                     }
-                    set.give_up_waiting();
+                    set.resolved(epoch, None);
                     if current.is_empty() { RETRY } else { REFRESH }
                 }
             };
@@ -257,7 +259,8 @@ mod tests {
             .iter()
             .map(|ip| ip.parse().unwrap())
             .collect();
-        let text = |found: Vec<SocketAddr>| found.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let text =
+            |found: Vec<SocketAddr>| found.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
             text(select(&ips, &source(DnsMode::All), &[])),
             ["10.0.0.1:80", "10.0.0.2:80"]
@@ -281,7 +284,11 @@ mod tests {
             ("a.localhost", "127.0.0.1"),
         ] {
             let found = dns.resolve(name, AddressFamilies::V4).await.unwrap();
-            assert_eq!(found.addresses, [wanted.parse::<IpAddr>().unwrap()], "{name}");
+            assert_eq!(
+                found.addresses,
+                [wanted.parse::<IpAddr>().unwrap()],
+                "{name}"
+            );
         }
         assert!(!is_localhost("notlocalhost"));
         assert!(!is_localhost("localhost.test"));

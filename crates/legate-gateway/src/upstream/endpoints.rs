@@ -37,6 +37,8 @@ pub(super) struct EndpointList {
 #[derive(Debug, Default)]
 struct Source {
     hash: Option<Hash128>,
+    /// Rises with every definition, so that a resolution for a former one is not taken.
+    epoch: u64,
     task: Option<AbortHandle>,
 }
 
@@ -97,6 +99,7 @@ impl EndpointSetHandle {
             task.abort();
         }
         source.hash = hash;
+        source.epoch = source.epoch.wrapping_add(1);
         match definition.map(|(set, _)| set) {
             None => self.publish(Vec::new()),
             Some(EndpointSet::Static { endpoints }) => {
@@ -108,25 +111,32 @@ impl EndpointSetHandle {
                     addresses: Box::default(),
                     pending: true,
                 });
-                source.task = Some(dns.watch(settings.clone(), Arc::downgrade(self)));
+                source.task = Some(dns.watch(settings.clone(), Arc::downgrade(self), source.epoch));
             }
         }
     }
 
+    /// The end of a resolution that a definition asked for: its addresses, `None` if it failed. A
+    /// failure only ends the wait for the first one.
+    pub(super) fn resolved(&self, epoch: u64, addresses: Option<Vec<SocketAddr>>) {
+        let source = self.source.lock();
+        if source.epoch != epoch {
+            return;
+        }
+        match addresses {
+            Some(addresses) => self.publish(addresses),
+            None if self.list().pending => self.publish(Vec::new()),
+            None => {}
+        }
+    }
+
     /// Puts new addresses in force.
-    pub(super) fn publish(&self, addresses: Vec<SocketAddr>) {
+    fn publish(&self, addresses: Vec<SocketAddr>) {
         self.replace(EndpointList {
             addresses: addresses.into_boxed_slice(),
             pending: false,
         });
         self.resolved.notify_waiters();
-    }
-
-    /// The first resolution failed: requests no longer wait for it.
-    pub(super) fn give_up_waiting(&self) {
-        if self.list().pending {
-            self.publish(Vec::new());
-        }
     }
 
     fn replace(&self, list: EndpointList) {

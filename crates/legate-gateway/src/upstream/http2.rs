@@ -3,15 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderName, Request, Uri, Version};
-use hyper::client::conn::http2;
+use http::{HeaderName, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
@@ -27,11 +29,11 @@ pub(super) struct LocalExec;
 
 /// A connection that several requests share.
 pub(super) struct Http2 {
-    pub(super) sender: RefCell<http2::SendRequest<RequestBody>>,
+    sender: RefCell<http2::SendRequest<RequestBody>>,
     pub(super) local: Option<SocketAddr>,
     streams: Cell<usize>,
-    /// The peer's limit of concurrent streams as last seen.
-    limit: Rc<Cell<usize>>,
+    /// What drives it; kept to ask for the peer's limit of streams. `None` once it has ended.
+    driver: Rc<RefCell<Option<Driver>>>,
     used: Cell<bool>,
     created: Instant,
     idle_since: Cell<Instant>,
@@ -75,33 +77,40 @@ impl Http2 {
         local: Option<SocketAddr>,
         alive: Active,
     ) -> Rc<Self> {
-        let limit = Rc::new(Cell::new(driver.current_max_send_streams()));
-        let seen = Rc::clone(&limit);
+        let driver = Rc::new(RefCell::new(Some(driver)));
+        let driven = Rc::clone(&driver);
         tokio::task::spawn_local(async move {
             let _alive = alive;
-            let mut driver = pin!(driver);
-            let ended = poll_fn(|cx| {
-                let polled = driver.as_mut().poll(cx);
-                // The peer's settings arrive while the connection is driven.
-                seen.set(driver.current_max_send_streams());
-                polled
+            let ended = poll_fn(|cx| match driven.borrow_mut().as_mut() {
+                Some(driver) => Pin::new(driver).poll(cx),
+                None => Poll::Ready(Ok(())),
             });
             if let Err(error) = ended.await {
                 tracing::trace!(%error, "Upstream connection ended");
             }
+            driven.take();
         });
         let now = Instant::now();
         Rc::new(Self {
             sender: RefCell::new(sender),
             local,
             streams: Cell::new(0),
-            limit,
+            driver,
             used: Cell::new(false),
             created: now,
             idle_since: Cell::new(now),
             idle_timeout: cluster.idle_timeout(),
             max_lifetime: cluster.max_lifetime(),
         })
+    }
+
+    /// Hands a request to the connection; the future does not hold on to it.
+    pub(super) fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
+    {
+        self.sender.borrow_mut().try_send_request(request)
     }
 
     pub(super) fn in_use(&self) -> bool {
@@ -113,8 +122,16 @@ impl Http2 {
             .is_none_or(|limit| now.duration_since(self.created) < limit)
     }
 
+    /// The peer's limit of concurrent streams as it is now.
+    fn stream_limit(&self) -> usize {
+        let Ok(driver) = self.driver.try_borrow() else {
+            return usize::MAX;
+        };
+        driver.as_ref().map_or(0, Driver::current_max_send_streams)
+    }
+
     fn takes_requests(&self, now: Instant) -> bool {
-        self.streams.get() < self.limit.get().max(1)
+        self.streams.get() < self.stream_limit()
             && self.is_young(now)
             && !self.sender.borrow().is_closed()
     }
@@ -162,23 +179,22 @@ impl Drop for Opening<'_> {
 // === impl WorkerPool ===
 
 impl WorkerPool {
-    /// A stream on a connection with room, opened if there is none. Requests that find one being
-    /// opened wait for it, and fail with it.
-    pub(super) async fn stream(
+    /// A stream on a connection that has room.
+    pub(super) fn shared_stream(
         &self,
-        cluster: &Arc<ClusterHandle>,
+        cluster: &ClusterHandle,
         address: SocketAddr,
         fresh: bool,
-    ) -> Result<Stream, ProxyError> {
+    ) -> Option<Stream> {
         let class = cluster.transport.load().class;
-        let bucket = self.bucket(class, address);
-        if !fresh && let Some(stream) = bucket.offer(Instant::now()) {
-            return Ok(stream);
-        }
-        Box::pin(self.stream_slowly(cluster, address, fresh)).await
+        (!fresh)
+            .then(|| self.bucket(class, address).offer(Instant::now()))
+            .flatten()
     }
 
-    async fn stream_slowly(
+    /// A stream on a new connection. Requests that find one being opened wait for it, share it
+    /// while there is room, and fail with it.
+    pub(super) async fn open_stream(
         &self,
         cluster: &Arc<ClusterHandle>,
         address: SocketAddr,
@@ -246,10 +262,16 @@ pub(super) fn shape(request: &mut Request<RequestBody>, tls: bool) -> Result<(),
     let headers = request.headers_mut();
     let host = headers.remove(HOST).ok_or_else(unsendable)?;
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| unsendable())?;
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE].iter().chain(&NEVER) {
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE]
+        .iter()
+        .chain(&NEVER)
+    {
         headers.remove(name);
     }
-    if headers.get(TE).is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+    if headers
+        .get(TE)
+        .is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers"))
+    {
         headers.remove(TE);
     }
 

@@ -125,7 +125,10 @@ impl WorkerPool {
     /// Closes what is idle for too long, too old, or connected to an endpoint that is gone.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        let changes = self.changes.get().map_or(0, |it| it.load(Ordering::Acquire));
+        let changes = self
+            .changes
+            .get()
+            .map_or(0, |it| it.load(Ordering::Acquire));
         let changed = self.swept.replace(changes) != changes;
         self.buckets.borrow_mut().retain(|_, bucket| {
             if changed && !bucket.is_wanted() {
@@ -213,7 +216,13 @@ impl WorkerPool {
             .await
             .map_err(|_| ProxyError::new(ErrorKind::ConnectionTerminated))?;
         let alive = Active::connection(shard);
-        Ok(Http2::start(cluster, sender, connection, opened.local, alive))
+        Ok(Http2::start(
+            cluster,
+            sender,
+            connection,
+            opened.local,
+            alive,
+        ))
     }
 
     fn register(&self, cluster: &Arc<ClusterHandle>, bucket: &Bucket) {
@@ -263,15 +272,15 @@ impl Bucket {
     /// on the way are closed.
     pub(super) fn take(&self, now: Instant, max_lifetime: Option<Duration>) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
-        let mut unsettled = 0;
-        while let Some(index) = idle.len().checked_sub(unsettled + 1) {
+        let mut below = idle.len();
+        while let Some(index) = below.checked_sub(1) {
+            below = index;
             let entry = idle.get(index)?;
             let fit = !entry.connection.sender.is_closed()
                 && !entry.is_expired(now)
                 && max_lifetime.is_none_or(|limit| entry.connection.age(now) < limit);
             if fit && !entry.connection.sender.is_ready() {
                 // Its request is still being written; it may be ready later.
-                unsettled += 1;
                 continue;
             }
             let entry = idle.remove(index);
@@ -319,8 +328,12 @@ impl Bucket {
             let stuck = !sender.is_ready() && now.duration_since(entry.since) > SETTLE;
             !sender.is_closed() && !stuck && !entry.is_expired(now)
         });
-        self.shared.borrow_mut().retain(|shared| shared.is_worth_keeping(now));
-        self.users.borrow_mut().retain(|user| user.strong_count() > 0);
+        self.shared
+            .borrow_mut()
+            .retain(|shared| shared.is_worth_keeping(now));
+        self.users
+            .borrow_mut()
+            .retain(|user| user.strong_count() > 0);
     }
 
     fn is_empty(&self) -> bool {

@@ -6,6 +6,7 @@
 //! - a reused connection closed before a response byte: GET, HEAD, OPTIONS without body, once.
 
 use std::error::Error;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,7 +46,9 @@ pub(crate) struct Call {
     pub(crate) sent_at: Option<StdInstant>,
 }
 
-type Sent = Result<Response<UpstreamBody>, Failed>;
+/// The request to be sent, or what of it could be sent again. It has one place for the whole of a
+/// call, so that the futures of the steps need not each hold one.
+type Slot = Option<Request<RequestBody>>;
 
 /// A failed attempt.
 struct Failed {
@@ -53,25 +56,24 @@ struct Failed {
     next: Next,
 }
 
-/// What the rules above allow after a failed attempt.
+/// What the rules above allow after a failed attempt; the request is then in its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// Nothing: the failure is the result.
     Stop,
-    /// The connect failed: another endpoint, with the untouched request.
-    Elsewhere(Request<RequestBody>),
-    /// Once more, on a fresh connection, with the request as it was.
-    Again(Request<RequestBody>),
+    /// The connect failed: another endpoint.
+    Elsewhere,
+    /// Once more, on a fresh connection.
+    Again,
 }
 
-/// A connection at hand for one attempt.
+/// One attempt at one endpoint.
 struct Attempt<'a> {
     pool: &'a WorkerPool,
     cluster: &'a Arc<ClusterHandle>,
     address: SocketAddr,
-    /// No pooled connection may be used.
-    fresh: bool,
-    /// A second sending was not made yet.
-    may_resend: bool,
+    /// The request was sent before: no pooled connection may be used, and no third sending follows.
+    again: bool,
 }
 
 // === impl WorkerPool ===
@@ -81,12 +83,12 @@ impl WorkerPool {
     ///
     /// The request has its final headers, `host` included, and an origin-form URI. Dropping the
     /// future abandons the request: its connection is closed (HTTP/2: its stream reset).
-    pub(crate) async fn send<B>(
-        self: &Rc<Self>,
-        cluster: &Arc<ClusterHandle>,
+    pub(crate) fn send<'a, B>(
+        self: &'a Rc<Self>,
+        cluster: &'a Arc<ClusterHandle>,
         request: Request<B>,
-        call: &mut Call,
-    ) -> Result<Response<UpstreamBody>, ProxyError>
+        call: &'a mut Call,
+    ) -> impl Future<Output = Result<Response<UpstreamBody>, ProxyError>> + use<'a, B>
     where
         B: http_body::Body<Data = Bytes> + Unpin + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -98,29 +100,34 @@ impl WorkerPool {
                 RequestBody::streaming(body)
             }
         });
-        if cluster.is_http2() && !call.upgrade {
-            http2::shape(&mut request, cluster.is_tls())?;
+        let shaped = if cluster.is_http2() && !call.upgrade {
+            http2::shape(&mut request, cluster.is_tls())
         } else {
             *request.version_mut() = Version::HTTP_11;
-        }
-        self.attempts(cluster, request, call).await
+            Ok(())
+        };
+        self.attempts(cluster, shaped.map(|()| request), call)
     }
 
     async fn attempts(
         &self,
         cluster: &Arc<ClusterHandle>,
-        mut request: Request<RequestBody>,
+        request: Result<Request<RequestBody>, ProxyError>,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, ProxyError> {
-        if cluster.endpoints.list().pending {
-            cluster.endpoints.settled(cluster.connect_timeout()).await;
-        }
+        let mut slot = Some(request?);
         let mut tried = Tried::default();
         let mut failure = None;
-        let mut connect_failures = 0;
-        let mut resent = false;
+        let mut other_endpoints = 0..OTHER_ENDPOINTS;
+        let mut again = false;
+        let mut waited = false;
         loop {
-            let Some(address) = choose(cluster, &tried, resent) else {
+            let Some(address) = choose(cluster, &tried, again) else {
+                if cluster.endpoints.list().pending && !waited {
+                    waited = true;
+                    Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
+                    continue;
+                }
                 return Err(failure.unwrap_or(ProxyError::new(ErrorKind::NoHealthyUpstream)));
             };
             tried.push(address);
@@ -130,42 +137,35 @@ impl WorkerPool {
                 pool: self,
                 cluster,
                 address,
-                fresh: resent,
-                may_resend: !resent,
+                again,
             };
             let sent = if call.upgrade {
-                attempt.upgrade(request, call).await
+                attempt.upgrade(&mut slot, call).await
             } else if cluster.is_http2() {
-                attempt.http2(request, call).await
+                attempt.http2(&mut slot, call).await
             } else {
-                attempt.http1(request, call).await
+                attempt.http1(&mut slot, call).await
             };
             let Failed { error, next } = match sent {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
             match next {
-                Next::Elsewhere(unsent) if connect_failures < OTHER_ENDPOINTS => {
-                    connect_failures += 1;
-                    request = unsent;
-                }
-                Next::Again(unsent) => {
-                    resent = true;
-                    request = unsent;
-                }
-                Next::Elsewhere(_) | Next::Stop => return Err(error),
+                Next::Elsewhere if other_endpoints.next().is_some() => {}
+                Next::Again => again = true,
+                Next::Elsewhere | Next::Stop => return Err(error),
             }
             failure = Some(error);
         }
     }
 }
 
-/// The next endpoint: one that was not tried; a resent request may go where it was, a request
-/// whose connect failed may not.
-fn choose(cluster: &ClusterHandle, tried: &Tried, resent: bool) -> Option<SocketAddr> {
+/// The next endpoint: one that was not tried; a request that was sent before may go where it was,
+/// one whose connect failed may not.
+fn choose(cluster: &ClusterHandle, tried: &Tried, again: bool) -> Option<SocketAddr> {
     let list = cluster.endpoints.list();
     balance::next(&list.addresses, &cluster.cursor, tried).or_else(|| {
-        resent
+        again
             .then(|| balance::next(&list.addresses, &cluster.cursor, &Tried::default()))
             .flatten()
     })
@@ -174,50 +174,34 @@ fn choose(cluster: &ClusterHandle, tried: &Tried, resent: bool) -> Option<Socket
 // === impl Attempt ===
 
 impl Attempt<'_> {
-    async fn http1(&self, request: Request<RequestBody>, call: &mut Call) -> Sent {
+    async fn http1(
+        &self,
+        slot: &mut Slot,
+        call: &mut Call,
+    ) -> Result<Response<UpstreamBody>, Failed> {
         let class = self.cluster.transport.load().class;
-        let bucket = self.pool.bucket(class, self.address);
+        let mut bucket = self.pool.bucket(class, self.address);
         let now = Instant::now();
-        let pooled = if self.fresh {
+        call.sent_at = Some(now.into_std());
+        let pooled = if self.again {
             None
         } else {
             bucket.take(now, self.cluster.max_lifetime())
         };
-        call.sent_at = Some(now.into_std());
-        match pooled {
-            Some(connection) => self.on_http1(connection, bucket, true, request, call).await,
-            None => match Box::pin(self.connect_http1()).await {
-                Ok((connection, bucket)) => {
-                    call.sent_at = Some(StdInstant::now());
-                    self.on_http1(connection, bucket, false, request, call).await
-                }
-                Err(error) => Err(Failed::elsewhere(error, request)),
-            },
-        }
-    }
-
-    async fn connect_http1(&self) -> Result<(Http1, Rc<Bucket>), ProxyError> {
-        let transport = self.cluster.transport.load_full();
-        let bucket = self.pool.bucket(transport.class, self.address);
-        let connection = self
-            .pool
-            .open_http1(self.cluster, &transport, &bucket)
-            .await?;
-        Ok((connection, bucket))
-    }
-
-    async fn on_http1(
-        &self,
-        mut connection: Http1,
-        bucket: Rc<Bucket>,
-        reused: bool,
-        request: Request<RequestBody>,
-        call: &mut Call,
-    ) -> Sent {
+        let reused = pooled.is_some();
+        let mut connection = match pooled {
+            Some(connection) => connection,
+            None => {
+                let opened;
+                (opened, bucket) = Box::pin(self.connect_http1()).await?;
+                call.sent_at = Some(StdInstant::now());
+                opened
+            }
+        };
         let counted = Active::request(self.cluster.shard(self.pool.worker));
         call.local = connection.local;
         connection.heard.clear();
-        let spare = self.spare(reused, &request);
+        let request = self.take(slot, reused)?;
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 check_http1(&response, false)?;
@@ -232,21 +216,33 @@ impl Attempt<'_> {
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
             Err(error) => {
-                let spare = spare.filter(|_| !connection.heard.get());
-                Err(self.failed(error, spare))
+                if connection.heard.get() {
+                    *slot = None;
+                }
+                Err(self.failed(error, slot))
             }
         }
     }
 
+    async fn connect_http1(&self) -> Result<(Http1, Rc<Bucket>), Failed> {
+        let transport = self.cluster.transport.load_full();
+        let bucket = self.pool.bucket(transport.class, self.address);
+        let opened = self.pool.open_http1(self.cluster, &transport, &bucket);
+        let connection = opened.await.map_err(Failed::connect)?;
+        Ok((connection, bucket))
+    }
+
     /// An upgrade has a connection of its own, HTTP/1.1 whatever the cluster speaks.
-    async fn upgrade(&self, request: Request<RequestBody>, call: &mut Call) -> Sent {
-        let (mut connection, _) = match Box::pin(self.connect_http1()).await {
-            Ok(opened) => opened,
-            Err(error) => return Err(Failed::elsewhere(error, request)),
-        };
+    async fn upgrade(
+        &self,
+        slot: &mut Slot,
+        call: &mut Call,
+    ) -> Result<Response<UpstreamBody>, Failed> {
+        let (mut connection, _) = Box::pin(self.connect_http1()).await?;
         let counted = Active::request(self.cluster.shard(self.pool.worker));
         call.local = connection.local;
         call.sent_at = Some(StdInstant::now());
+        let request = self.take(slot, false)?;
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 check_http1(&response, true)?;
@@ -258,28 +254,32 @@ impl Attempt<'_> {
                 let lease = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(lease);
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, lease)))
             }
-            Err(error) => Err(self.failed(error, None)),
+            Err(error) => Err(self.failed(error, slot)),
         }
     }
 
-    async fn http2(&self, request: Request<RequestBody>, call: &mut Call) -> Sent {
+    async fn http2(
+        &self,
+        slot: &mut Slot,
+        call: &mut Call,
+    ) -> Result<Response<UpstreamBody>, Failed> {
         let stream = match self
             .pool
-            .stream(self.cluster, self.address, self.fresh)
-            .await
+            .shared_stream(self.cluster, self.address, self.again)
         {
-            Ok(stream) => stream,
-            Err(error) => return Err(Failed::elsewhere(error, request)),
+            Some(stream) => stream,
+            None => {
+                let opened = self
+                    .pool
+                    .open_stream(self.cluster, self.address, self.again);
+                Box::pin(opened).await.map_err(Failed::connect)?
+            }
         };
         let counted = Active::request(self.cluster.shard(self.pool.worker));
         call.local = stream.connection.local;
         call.sent_at = Some(StdInstant::now());
-        let spare = self.spare(stream.reused, &request);
-        let sending = stream
-            .connection
-            .sender
-            .borrow_mut()
-            .try_send_request(request);
+        let request = self.take(slot, stream.reused)?;
+        let sending = stream.connection.send(request);
         match sending.await {
             Ok(response) => {
                 let lease = Lease {
@@ -288,34 +288,45 @@ impl Attempt<'_> {
                 };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
-            Err(error) => Err(self.failed(error, spare)),
+            Err(error) => Err(self.failed(error, slot)),
         }
     }
 
-    /// A copy for a second sending, where one could be allowed: only of requests that are safe to
-    /// repeat, and only when a pooled connection could turn out to be dead.
-    fn spare(&self, reused: bool, request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-        let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if !(reused && self.may_resend && safe && matches!(request.body(), RequestBody::Empty)) {
-            return None;
+    /// Takes the request to be sent. Where a second sending could be allowed a copy stays: only of
+    /// requests that are safe to repeat, and only when a pooled connection could prove dead.
+    fn take(&self, slot: &mut Slot, reused: bool) -> Result<Request<RequestBody>, Failed> {
+        // Each way back to an attempt has put the request into its slot.
+        let request = slot
+            .take()
+            .ok_or_else(|| ProxyError::new(ErrorKind::Unsendable))?;
+        let safe = matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
+        if reused && !self.again && safe && matches!(request.body(), RequestBody::Empty) {
+            let mut copy = Request::new(RequestBody::Empty);
+            copy.method_mut().clone_from(request.method());
+            copy.uri_mut().clone_from(request.uri());
+            *copy.version_mut() = request.version();
+            copy.headers_mut().clone_from(request.headers());
+            *slot = Some(copy);
         }
-        let mut copy = Request::new(RequestBody::Empty);
-        copy.method_mut().clone_from(request.method());
-        copy.uri_mut().clone_from(request.uri());
-        *copy.version_mut() = request.version();
-        copy.headers_mut().clone_from(request.headers());
-        Some(copy)
+        Ok(request)
     }
 
-    fn failed(
-        &self,
-        mut error: TrySendError<Request<RequestBody>>,
-        spare: Option<Request<RequestBody>>,
-    ) -> Failed {
-        let unsent = error.take_message().filter(|_| self.may_resend);
+    /// What follows from a failed sending; the slot holds the copy if there is one.
+    fn failed(&self, mut error: TrySendError<Request<RequestBody>>, slot: &mut Slot) -> Failed {
+        let unsent = error.take_message();
         let error = classify(&error.into_error());
-        let closed = error.kind() == ErrorKind::ConnectionTerminated;
-        let next = unsent.or(spare.filter(|_| closed)).map_or(Next::Stop, Next::Again);
+        let may_repeat = unsent.is_some() || error.kind() == ErrorKind::ConnectionTerminated;
+        if unsent.is_some() {
+            *slot = unsent;
+        }
+        let next = if !self.again && may_repeat && slot.is_some() {
+            Next::Again
+        } else {
+            Next::Stop
+        };
         Failed { error, next }
     }
 }
@@ -323,10 +334,11 @@ impl Attempt<'_> {
 // === impl Failed ===
 
 impl Failed {
-    fn elsewhere(error: ProxyError, request: Request<RequestBody>) -> Self {
+    /// Nothing was sent: the request is still in its slot.
+    fn connect(error: ProxyError) -> Self {
         Self {
             error,
-            next: Next::Elsewhere(request),
+            next: Next::Elsewhere,
         }
     }
 }
@@ -343,8 +355,7 @@ impl From<ProxyError> for Failed {
 /// What hyper lets pass and we do not: both kinds of length, and a 101 that nobody asked for.
 fn check_http1(response: &Response<Incoming>, upgrade: bool) -> Result<(), ProxyError> {
     let headers = response.headers();
-    let ambiguous =
-        headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+    let ambiguous = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
     let unasked = response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade;
     if ambiguous || unasked {
         return Err(ProxyError::new(ErrorKind::Protocol));

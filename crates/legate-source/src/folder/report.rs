@@ -13,23 +13,20 @@ use crate::locate::Side;
 /// Finds the text of objects that diagnostics name.
 pub(super) struct Finder<'s> {
     state: &'s State,
-    kinds: BTreeMap<&'static str, Kind>,
     trees: Trees,
 }
 
 impl<'s> Finder<'s> {
     pub(super) fn new(state: &'s State) -> Self {
-        let kinds = state.keys().map(|key| (key.kind.as_str(), key.kind));
         Self {
             state,
-            kinds: kinds.collect(),
             trees: Trees::default(),
         }
     }
 
     pub(super) fn locate(&mut self, object: &ObjectRef, path: &str, side: Side) -> Option<Location> {
         let key = ObjectKey {
-            kind: *self.kinds.get(object.kind.as_str())?,
+            kind: Kind::ALL.iter().copied().find(|kind| kind.as_str() == object.kind)?,
             namespace: object.namespace.clone(),
             name: object.name.clone(),
         };

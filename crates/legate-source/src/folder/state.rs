@@ -178,10 +178,6 @@ impl State {
         self.slots.get(key)?.serving.clone()
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.slots.keys()
-    }
-
     pub(super) fn finder(&self) -> Finder<'_> {
         Finder::new(self)
     }

@@ -164,14 +164,7 @@ impl Worker {
         }
         let look = std::mem::take(&mut self.look);
         let mut changes = Changes::default();
-        {
-            let mut state = lock(&self.state);
-            let strangers = look.files.iter().filter(|path| !state.touch(path, &mut changes)).count();
-            if strangers > 0 || look.everywhere {
-                state.rescan(&look.files, &mut changes, now);
-            }
-        }
-        if self.notifier.is_some() && self.follow_directories() {
+        if self.look_at(&look, &mut changes, now) && self.follow_directories() {
             // Files may have come into a new directory before it was watched.
             lock(&self.state).rescan(&look.files, &mut changes, now);
             self.follow_directories();
@@ -185,6 +178,19 @@ impl Worker {
             Some(update) => self.updates.send(update).is_ok(),
             None => !self.updates.is_closed(),
         }
+    }
+
+    /// Reads what may have changed; true if the whole folder was walked.
+    fn look_at(&self, look: &Look, changes: &mut Changes, now: Instant) -> bool {
+        let mut state = lock(&self.state);
+        let mut walk = look.everywhere;
+        for path in &look.files {
+            walk |= !state.touch(path, changes);
+        }
+        if walk {
+            state.rescan(&look.files, changes, now);
+        }
+        walk
     }
 
     fn timeout(&self) -> Duration {

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use legate_compiler::{Compiler, Diagnostic, Severity, Snapshot};
 use legate_gateway::{Gateway, ListenerState};
-use legate_source::folder::{FolderSource, Update};
-use tokio::sync::watch;
+use legate_source::folder::{FolderSource, Update, Watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::input::merged;
 use crate::selector::LabelSelector;
@@ -23,13 +21,6 @@ pub struct Published {
     pub diagnostics: Vec<Diagnostic>,
     /// Number of batches so far.
     pub batch: u64,
-}
-
-/// What the thread waits for.
-#[derive(Debug)]
-pub enum Input {
-    /// Something changed on disk.
-    Update(Update),
 }
 
 /// Compiler and gateway, and what was last said about the config.
@@ -146,40 +137,32 @@ pub(super) fn spawn(
     mut reconciler: Reconciler,
     source: &FolderSource,
     published: watch::Sender<Arc<Published>>,
-) -> (Sender<Input>, JoinHandle<()>) {
-    let (stop, inputs) = channel::<Input>();
-    let watch = source.watch();
+) -> std::io::Result<(oneshot::Sender<()>, JoinHandle<()>)> {
+    let (stop, mut stopped) = oneshot::channel::<()>();
+    let mut changes = source.watch();
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let thread = std::thread::Builder::new().name("reconcile".to_owned()).spawn(move || {
-        while let Some(batch) = next_batch(&watch, &inputs) {
-            if batch.is_empty() {
-                continue;
-            }
+        while let Some(batch) = runtime.block_on(next_batch(&mut changes, &mut stopped)) {
             let (result, _) = reconciler.step(batch);
             published.send_replace(Arc::new(result));
         }
-    });
-    match thread {
-        Ok(thread) => (stop, thread),
-        Err(error) => {
-            tracing::error!(%error, "Changes on disk will not be followed: no thread for it");
-            (stop, std::thread::spawn(|| ()))
-        }
-    }
+    })?;
+    Ok((stop, thread))
 }
 
 /// Everything that has arrived, at once; waits while nothing has. `None` when it is time to end.
-fn next_batch(watch: &legate_source::folder::Watch, stop: &Receiver<Input>) -> Option<Vec<Update>> {
-    loop {
-        match stop.recv_timeout(Duration::ZERO) {
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Ok(Input::Update(update)) => return Some(vec![update]),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        let Some(first) = watch.recv_timeout(Duration::from_millis(100)) else { continue };
-        let mut batch = vec![first];
-        while let Some(more) = watch.recv_timeout(Duration::ZERO) {
-            batch.push(more);
-        }
-        return Some(batch);
+async fn next_batch(
+    changes: &mut Watch,
+    stopped: &mut oneshot::Receiver<()>,
+) -> Option<Vec<Update>> {
+    let first = tokio::select! {
+        // Dropping `recv` loses nothing: the update stays in the channel.
+        _ = stopped => return None,
+        update = changes.recv() => update?,
+    };
+    let mut batch = vec![first];
+    while let Some(more) = changes.try_recv() {
+        batch.push(more);
     }
+    Some(batch)
 }

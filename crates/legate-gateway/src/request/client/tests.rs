@@ -5,43 +5,40 @@ fn peer(address: &str) -> Peer {
     Peer::new((address.parse::<IpAddr>().unwrap(), 4711).into())
 }
 
+/// `use_remote_address`, hops, peer, incoming lines, trusted, towards the upstream.
+type AddressRow = (
+    bool,
+    u32,
+    &'static str,
+    &'static [&'static str],
+    &'static str,
+    &'static str,
+);
+
+// H-10 to H-14 of the specification first.
+#[rustfmt::skip] // One row per line.
+const ADDRESSES: &[AddressRow] = &[
+    (true, 0, "192.0.2.5", &[], "192.0.2.5", "192.0.2.5"),
+    (true, 0, "192.0.2.5", &["203.0.113.128, 203.0.113.10"], "192.0.2.5", "203.0.113.128, 203.0.113.10,192.0.2.5"),
+    (true, 1, "192.0.2.11", &["203.0.113.128, 203.0.113.10, 203.0.113.1"], "203.0.113.1", "203.0.113.128, 203.0.113.10, 203.0.113.1,192.0.2.11"),
+    (true, 2, "192.0.2.11", &["203.0.113.10"], "192.0.2.11", "203.0.113.10,192.0.2.11"),
+    (true, 1, "192.0.2.5", &["garbage"], "192.0.2.5", "garbage,192.0.2.5"),
+    (true, 1, "192.0.2.5", &[], "192.0.2.5", "192.0.2.5"),
+    (true, 2, "9.9.9.9", &["1.1.1.1", "2.2.2.2"], "1.1.1.1", "1.1.1.1,2.2.2.2,9.9.9.9"),
+    (true, 1, "9.9.9.9", &["1.1.1.1,"], "9.9.9.9", "1.1.1.1,,9.9.9.9"),
+    (false, 0, "9.9.9.9", &["1.1.1.1, 2.2.2.2"], "2.2.2.2", "1.1.1.1, 2.2.2.2"),
+    (false, 1, "9.9.9.9", &["1.1.1.1, 2.2.2.2"], "1.1.1.1", "1.1.1.1, 2.2.2.2"),
+    (false, 2, "9.9.9.9", &["1.1.1.1, 2.2.2.2"], "9.9.9.9", "1.1.1.1, 2.2.2.2"),
+    (false, 0, "9.9.9.9", &[], "9.9.9.9", ""),
+    (true, 1, "::ffff:9.9.9.9", &["::ffff:1.2.3.4"], "1.2.3.4", "::ffff:1.2.3.4,9.9.9.9"),
+    (true, 1, "2001:db8::1", &["2001:db8::3, 2001:db8::2"], "2001:db8::2", "2001:db8::3, 2001:db8::2,2001:db8::1"),
+    (true, 4_294_967_295, "9.9.9.9", &["1.1.1.1"], "9.9.9.9", "1.1.1.1,9.9.9.9"),
+    (false, 4_294_967_295, "9.9.9.9", &["1.1.1.1"], "9.9.9.9", "1.1.1.1"),
+];
+
 #[test]
 fn the_trusted_address_depends_on_the_hops_in_front() {
-    // (use_remote_address, hops, peer, incoming lines, trusted, towards the upstream);
-    // H-10 to H-14 of the specification first.
-    let rows: &[(bool, u32, &str, &[&str], &str, &str)] = &[
-        (true, 0, "192.0.2.5", &[], "192.0.2.5", "192.0.2.5"),
-        (
-            true,
-            0,
-            "192.0.2.5",
-            &["203.0.113.128, 203.0.113.10"],
-            "192.0.2.5",
-            "203.0.113.128, 203.0.113.10,192.0.2.5",
-        ),
-        (
-            true,
-            1,
-            "192.0.2.11",
-            &["203.0.113.128, 203.0.113.10, 203.0.113.1"],
-            "203.0.113.1",
-            "203.0.113.128, 203.0.113.10, 203.0.113.1,192.0.2.11",
-        ),
-        (true, 2, "192.0.2.11", &["203.0.113.10"], "192.0.2.11", "203.0.113.10,192.0.2.11"),
-        (true, 1, "192.0.2.5", &["garbage"], "192.0.2.5", "garbage,192.0.2.5"),
-        (true, 1, "192.0.2.5", &[], "192.0.2.5", "192.0.2.5"),
-        (true, 2, "9.9.9.9", &["1.1.1.1", "2.2.2.2"], "1.1.1.1", "1.1.1.1,2.2.2.2,9.9.9.9"),
-        (true, 1, "9.9.9.9", &["1.1.1.1,"], "9.9.9.9", "1.1.1.1,,9.9.9.9"),
-        (false, 0, "9.9.9.9", &["1.1.1.1, 2.2.2.2"], "2.2.2.2", "1.1.1.1, 2.2.2.2"),
-        (false, 1, "9.9.9.9", &["1.1.1.1, 2.2.2.2"], "1.1.1.1", "1.1.1.1, 2.2.2.2"),
-        (false, 2, "9.9.9.9", &["1.1.1.1, 2.2.2.2"], "9.9.9.9", "1.1.1.1, 2.2.2.2"),
-        (false, 0, "9.9.9.9", &[], "9.9.9.9", ""),
-        (true, 1, "::ffff:9.9.9.9", &["::ffff:1.2.3.4"], "1.2.3.4", "::ffff:1.2.3.4,9.9.9.9"),
-        (true, 1, "2001:db8::1", &[" 2001:db8::2 "], "2001:db8::2", "2001:db8::2,2001:db8::1"),
-        (true, 4_294_967_295, "9.9.9.9", &["1.1.1.1"], "9.9.9.9", "1.1.1.1,9.9.9.9"),
-        (false, 4_294_967_295, "9.9.9.9", &["1.1.1.1"], "9.9.9.9", "1.1.1.1"),
-    ];
-    for (use_remote_address, hops, address, incoming, trusted, upstream) in rows {
+    for (use_remote_address, hops, address, incoming, trusted, upstream) in ADDRESSES {
         let mut settings = settings();
         settings.use_remote_address = *use_remote_address;
         settings.trusted_hops = *hops;
@@ -53,30 +50,49 @@ fn the_trusted_address_depends_on_the_hops_in_front() {
         let client = decide(&map, &peer, &settings);
         assert_eq!(client.trusted.to_string(), *trusted, "{incoming:?}");
         apply_forwarded(&mut map, &peer, &client, false, &settings);
-        assert_eq!(values(&map, "x-forwarded-for").join("|").trim(), upstream.trim());
+        assert_eq!(
+            values(&map, "x-forwarded-for").join("|").trim(),
+            upstream.trim()
+        );
         assert_eq!(values(&map, "x-envoy-external-address"), [*trusted]);
-        let port = if client.trusted == peer.address.ip() { 4711 } else { 0 };
+        let port = if client.trusted == peer.address.ip() {
+            4711
+        } else {
+            0
+        };
         assert_eq!(client.remote(), SocketAddr::new(client.trusted, port));
     }
 }
 
+/// `use_remote_address`, hops, TLS, incoming lines, towards the upstream, https?, scheme.
+type ProtoRow = (
+    bool,
+    u32,
+    bool,
+    &'static [&'static str],
+    &'static str,
+    bool,
+    &'static str,
+);
+
+#[rustfmt::skip] // One row per line.
+const PROTOS: &[ProtoRow] = &[
+    (true, 0, false, &["https"], "http", false, "http"),
+    (true, 0, true, &["http"], "https", true, "https"),
+    (true, 0, true, &[], "https", true, "https"),
+    (true, 1, false, &["https"], "https", true, "https"),
+    (true, 1, true, &["http"], "http", false, "http"),
+    (true, 1, false, &["HTTPS"], "HTTPS", false, "http"),
+    (true, 1, false, &["https, http"], "https, http", false, "http"),
+    (true, 1, true, &["https", "https"], "https|https", false, "https"),
+    (true, 1, true, &[], "https", true, "https"),
+    (false, 0, false, &["https"], "https", true, "https"),
+    (false, 0, false, &[], "http", false, "http"),
+];
+
 #[test]
 fn forwarded_proto_is_trusted_only_behind_a_proxy() {
-    // (use_remote_address, hops, tls, incoming, towards the upstream, https?, scheme)
-    let rows: &[(bool, u32, bool, &[&str], &str, bool, &str)] = &[
-        (true, 0, false, &["https"], "http", false, "http"),
-        (true, 0, true, &["http"], "https", true, "https"),
-        (true, 0, true, &[], "https", true, "https"),
-        (true, 1, false, &["https"], "https", true, "https"),
-        (true, 1, true, &["http"], "http", false, "http"),
-        (true, 1, false, &["HTTPS"], "HTTPS", false, "http"),
-        (true, 1, false, &["https, http"], "https, http", false, "http"),
-        (true, 1, true, &["https", "https"], "https|https", false, "https"),
-        (true, 1, true, &[], "https", true, "https"),
-        (false, 0, false, &["https"], "https", true, "https"),
-        (false, 0, false, &[], "http", false, "http"),
-    ];
-    for (use_remote_address, hops, tls, incoming, upstream, https, scheme) in rows {
+    for (use_remote_address, hops, tls, incoming, upstream, https, scheme) in PROTOS {
         let mut settings = settings();
         settings.use_remote_address = *use_remote_address;
         settings.trusted_hops = *hops;
@@ -141,7 +157,10 @@ fn request_ids_are_fresh_uuids_unless_kept() {
         assert_eq!(dashes, [8, 13, 18, 23], "{id}");
         assert_eq!(id.as_bytes()[14], b'4', "{id}");
         assert!(b"89ab".contains(&id.as_bytes()[19]), "{id}");
-        assert!(id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()));
+        assert!(
+            id.bytes()
+                .all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+        );
         assert!(seen.insert(id));
     }
     settings.preserve_external_request_id = true;

@@ -103,7 +103,10 @@ fn every_operator_finds_its_value() {
         ("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "203.0.113.1"),
         ("%DOWNSTREAM_REMOTE_PORT%", "0"),
         ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "192.0.2.5:4711"),
-        ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", "192.0.2.5"),
+        (
+            "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "192.0.2.5",
+        ),
         ("%DOWNSTREAM_LOCAL_ADDRESS%", "[2001:db8::1]:8443"),
         ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%", "2001:db8::1"),
         ("%DOWNSTREAM_LOCAL_PORT%", "8443"),
@@ -117,7 +120,10 @@ fn every_operator_finds_its_value() {
         ("%DOWNSTREAM_PEER_ISSUER%", "CN=ca"),
         ("%DOWNSTREAM_PEER_FINGERPRINT_256%", "00ff"),
         ("%GRPC_STATUS%", "Unavailable"),
-        ("%REQ(:METHOD)% %REQ(:PATH)% %REQ(:AUTHORITY)% %REQ(:SCHEME)%", "GET /b?q=1 a.test https"),
+        (
+            "%REQ(:METHOD)% %REQ(:PATH)% %REQ(:AUTHORITY)% %REQ(:SCHEME)%",
+            "GET /b?q=1 a.test https",
+        ),
         ("%REQ(Host)%", "a.test"),
         ("%REQ(X-A)%", "1"),
         ("%REQ(X-NONE?X-A)%", "1"),

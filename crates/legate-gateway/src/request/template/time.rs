@@ -50,7 +50,8 @@ impl TimeFormat {
         let mut bytes = text.bytes();
         while let Some(byte) = bytes.next() {
             if byte == b'%' {
-                let conversion = bytes.find(|byte| !(byte.is_ascii_digit() || b".-_0^#:".contains(byte)));
+                let conversion =
+                    bytes.find(|byte| !(byte.is_ascii_digit() || b".-_0^#:".contains(byte)));
                 fractions |= matches!(conversion, Some(b'f' | b'N'));
             }
         }

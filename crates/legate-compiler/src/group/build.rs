@@ -1,0 +1,171 @@
+//! Builds the row of a group.
+
+use std::sync::Arc;
+
+use legate_config::route::{
+    Action, Destination, Fail, Redirect, RedirectPath, Route, RouteMatch, Split, Target,
+};
+use legate_config::snapshot::Origin;
+use legate_config::{Entry, RouteKey};
+
+use super::merge::{self, Merged};
+use super::{GroupContext, Member, Row};
+use crate::attach::{SetKey, escape};
+use crate::codes;
+use crate::lower::{Matching, PathInput, PathKind};
+use crate::policy;
+use crate::rank::{RankInput, rank};
+use crate::weights::Shares;
+
+/// A row that answers 500 for the whole group.
+pub(super) fn failing(founder: &Member, members: &[&Member], reason: &str) -> Option<Row> {
+    let action = Action::Fail(Fail {
+        status: 500,
+        reason: reason.to_owned(),
+    });
+    row(founder, members, action)
+}
+
+/// A row that redirects.
+pub(super) fn redirecting(founder: &Member, members: &[&Member]) -> Option<Row> {
+    let matching = founder.matching()?;
+    let input = founder.lowered.redirect.as_ref()?;
+    let path = match &input.path {
+        PathInput::Keep => RedirectPath::Keep,
+        PathInput::Full(path) => RedirectPath::Full(path.clone()),
+        PathInput::Prefix(with) => match &matching.path {
+            PathKind::Regex(_) => RedirectPath::Full(with.clone()),
+            PathKind::Prefix | PathKind::Exact => RedirectPath::Prefix {
+                matched: matching.prefix.len(),
+                with: with.clone(),
+            },
+        },
+        PathInput::Regex(replace) => RedirectPath::Regex(replace.clone()),
+    };
+    let action = Action::Redirect(Redirect {
+        scheme: input.scheme.map(str::to_owned),
+        host: Some(input.authority.clone()),
+        path,
+        status: input.status,
+    });
+    row(founder, members, action)
+}
+
+/// A row that forwards to the members by their shares.
+pub(super) fn forwarding(
+    founder: &Member,
+    members: &[&Member],
+    shares: &Shares,
+    merged: &Merged,
+    context: &GroupContext<'_>,
+) -> Option<Row> {
+    let matching = founder.matching()?;
+    let mut targets = Vec::with_capacity(shares.order.len());
+    let mut upstreams = Vec::new();
+    let mut policies = Vec::new();
+    for &(index, weight) in &shares.order {
+        let Some(member) = members.get(index) else {
+            continue;
+        };
+        let to = match (failure(member, context), &member.resolved.upstream) {
+            (Some(fail), _) => Destination::Fail(fail),
+            (None, None) => Destination::Fail(Fail {
+                status: 500,
+                reason: codes::E_MAP_SERVICE.as_str().to_owned(),
+            }),
+            (None, Some(upstream)) => {
+                let (key, entry) = policy::policy(matching, member, merged, upstream, context);
+                upstreams.push(Arc::clone(upstream));
+                policies.push((key.clone(), entry));
+                Destination::Cluster {
+                    cluster: upstream.key.clone(),
+                    policies: key,
+                }
+            }
+        };
+        targets.push(Target {
+            name: member.lowered.name.clone(),
+            weight,
+            to,
+        });
+    }
+    let action = match targets.as_slice() {
+        [Target { to: Destination::Fail(fail), .. }] => Action::Fail(fail.clone()),
+        _ => Action::Forward(Split { targets, of: 100 }),
+    };
+    let present: Vec<&Member> = shares
+        .order
+        .iter()
+        .filter_map(|(index, _)| members.get(*index).copied())
+        .collect();
+    let mut row = row(founder, &present, action)?;
+    row.upstreams = upstreams;
+    row.policies = policies;
+    Some(row)
+}
+
+/// The failure that stands in a member's place.
+fn failure(member: &Member, context: &GroupContext<'_>) -> Option<Fail> {
+    if let Some(fault) = member.fault() {
+        return Some(Fail {
+            status: 500,
+            reason: fault.as_str().to_owned(),
+        });
+    }
+    let bypasses = member
+        .lowered
+        .spec()
+        .is_some_and(|spec| spec.bypass_auth == Some(true));
+    (context.auth && !bypasses).then(|| Fail {
+        status: 503,
+        reason: codes::E_UNSUPPORTED.as_str().to_owned(),
+    })
+}
+
+fn row(founder: &Member, members: &[&Member], action: Action) -> Option<Row> {
+    let matching = founder.matching()?;
+    let set = SetKey::new(matching.host.as_ref(), &founder.class);
+    let set_key = set.to_key();
+    let object = founder.reference();
+    let key = RouteKey::from(format!(
+        "{set_key}/{}/{}",
+        escape(&object.namespace),
+        escape(&object.name)
+    ));
+    let route = Route {
+        set: set_key,
+        name: founder.lowered.name.clone(),
+        rank: rank(&RankInput {
+            precedence: matching.precedence,
+            prefix: &matching.prefix,
+            method: matching.method_text.as_deref(),
+            headers: &matching.header_conditions,
+            query: &matching.query_conditions,
+            name: &object.name,
+            namespace: &object.namespace,
+        }),
+        matches: conditions(founder, matching, members),
+        always_routed: matching.always_routed(),
+        action,
+    };
+    let origins: Vec<Origin> = members
+        .iter()
+        .map(|member| member.lowered.origin.clone())
+        .collect();
+    Some(Row {
+        set,
+        key,
+        route: Entry::new(route, origins),
+        upstreams: Vec::new(),
+        policies: Vec::new(),
+    })
+}
+
+fn conditions(founder: &Member, matching: &Matching, members: &[&Member]) -> RouteMatch {
+    RouteMatch {
+        path: matching.path_match(merge::case_sensitive(founder, members)),
+        method: matching.method.clone(),
+        headers: matching.headers.clone(),
+        query: matching.query.clone(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Fields of a Mapping that are not honoured yet, or that have no effect: each gets a diagnostic.
+
+use legate_api::mapping::{LoadBalancer, LoadBalancerPolicy, MappingSpec};
+
+use super::Report;
+use crate::codes;
+
+/// Reports what is written and does nothing.
+pub(super) fn report(spec: &MappingSpec, redirects: bool, report: &mut Report) {
+    unsupported(spec, report);
+    ignored(spec, report);
+    if redirects {
+        on_redirects(spec, report);
+    }
+    load_balancer(spec.load_balancer.as_ref(), report);
+}
+
+fn unsupported(spec: &MappingSpec, report: &mut Report) {
+    let fields = [
+        ("spec.circuit_breakers", spec.circuit_breakers.is_some()),
+        ("spec.health_checks", spec.health_checks.is_some()),
+        ("spec.cors", spec.cors.is_some()),
+        ("spec.retry_policy", spec.retry_policy.is_some()),
+        ("spec.labels", spec.labels.is_some()),
+        ("spec.bypass_auth", spec.bypass_auth == Some(true)),
+        ("spec.auth_context_extensions", spec.auth_context_extensions.is_some()),
+        ("spec.error_response_overrides", spec.error_response_overrides.is_some()),
+        (
+            "spec.priority",
+            spec.priority.as_deref().is_some_and(|priority| priority != "default"),
+        ),
+        ("spec.docs", spec.docs.is_some()),
+    ];
+    for (field, _) in fields.iter().filter(|(_, given)| *given) {
+        let name = field.strip_prefix("spec.").unwrap_or(field);
+        report.ignored(
+            codes::W_UNSUPPORTED,
+            field,
+            format!("`{name}` is not supported yet"),
+        );
+    }
+}
+
+fn ignored(spec: &MappingSpec, report: &mut Report) {
+    let fields = [
+        (
+            "spec.bypass_error_response_overrides",
+            spec.bypass_error_response_overrides == Some(true),
+        ),
+        ("spec.outlier_detection", spec.outlier_detection.is_some()),
+        ("spec.modules", spec.modules.is_some()),
+        ("spec.envoy_override", spec.envoy_override.is_some()),
+    ];
+    for (field, _) in fields.iter().filter(|(_, given)| *given) {
+        let name = field.strip_prefix("spec.").unwrap_or(field);
+        report.ignored(
+            codes::W_IGNORED,
+            field,
+            format!("`{name}` has no effect"),
+        );
+    }
+    if let Some(kind) = &spec.dns_type
+        && !matches!(kind.as_str(), "strict_dns" | "logical_dns")
+    {
+        report.ignored(
+            codes::W_IGNORED,
+            "spec.dns_type",
+            format!("`{kind}` is neither `strict_dns` nor `logical_dns`; `strict_dns` is used"),
+        );
+    }
+}
+
+/// Fields that only routing Mappings have a use for (spec/routing §4.8).
+fn on_redirects(spec: &MappingSpec, report: &mut Report) {
+    let fields = [
+        ("spec.add_request_headers", spec.add_request_headers.is_some()),
+        ("spec.add_response_headers", spec.add_response_headers.is_some()),
+        ("spec.remove_request_headers", spec.remove_request_headers.is_some()),
+        ("spec.remove_response_headers", spec.remove_response_headers.is_some()),
+        ("spec.rewrite", spec.rewrite.is_some()),
+        ("spec.regex_rewrite", spec.regex_rewrite.is_some()),
+        ("spec.host_rewrite", spec.host_rewrite.is_some()),
+        ("spec.auto_host_rewrite", spec.auto_host_rewrite == Some(true)),
+        ("spec.timeout_ms", spec.timeout_ms.is_some()),
+        ("spec.idle_timeout_ms", spec.idle_timeout_ms.is_some()),
+        ("spec.connect_timeout_ms", spec.connect_timeout_ms.is_some()),
+        ("spec.allow_upgrade", spec.allow_upgrade.is_some()),
+        ("spec.use_websocket", spec.use_websocket == Some(true)),
+        ("spec.grpc", spec.grpc == Some(true)),
+        ("spec.tls", spec.tls.is_some()),
+        ("spec.weight", spec.weight.is_some()),
+        ("spec.resolver", spec.resolver.is_some()),
+        ("spec.keepalive", spec.keepalive.is_some()),
+        ("spec.cluster_tag", spec.cluster_tag.is_some()),
+        ("spec.add_linkerd_headers", spec.add_linkerd_headers == Some(true)),
+    ];
+    for (field, _) in fields.iter().filter(|(_, given)| *given) {
+        report.ignored(
+            codes::W_IGNORED,
+            field,
+            "this has no effect on a redirect",
+        );
+    }
+}
+
+/// Shapes are checked as if the policies were there; what is well formed is reported and balanced
+/// round robin (spec/routing §4.12).
+fn load_balancer(written: Option<&LoadBalancer>, report: &mut Report) {
+    let Some(balancer) = written else {
+        return;
+    };
+    let sources = [
+        balancer.cookie.is_some(),
+        balancer.header.is_some(),
+        balancer.source_ip == Some(true),
+    ];
+    let sources = sources.into_iter().filter(|given| *given).count();
+    match balancer.policy {
+        None => {
+            if !report.has_issue("spec.load_balancer") {
+                report.fatal(
+                    codes::E_MAP_LB,
+                    "spec.load_balancer.policy",
+                    "a load balancer needs a policy",
+                );
+            }
+        }
+        Some(LoadBalancerPolicy::RoundRobin | LoadBalancerPolicy::LeastRequest) if sources > 0 => {
+            report.fatal(
+                codes::E_MAP_LB,
+                "spec.load_balancer",
+                "`cookie`, `header` and `source_ip` go with `ring_hash` and `maglev` only",
+            );
+        }
+        Some(LoadBalancerPolicy::RingHash | LoadBalancerPolicy::Maglev) if sources != 1 => {
+            report.fatal(
+                codes::E_MAP_LB,
+                "spec.load_balancer",
+                "`ring_hash` and `maglev` need exactly one of `cookie`, `header` and `source_ip`",
+            );
+        }
+        Some(LoadBalancerPolicy::RoundRobin) => {}
+        Some(_) => report.ignored(
+            codes::W_UNSUPPORTED,
+            "spec.load_balancer",
+            "only round robin is supported yet; endpoints are used in turn",
+        ),
+    }
+}

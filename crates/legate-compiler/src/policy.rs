@@ -1,0 +1,58 @@
+//! Policy bundles: the effective settings of one target (spec/routing §§4.4, 4.7, 4.9–4.15).
+
+use legate_config::policy::{PathRewrite, PolicySet};
+use legate_config::{Entry, PolicyKey};
+
+use crate::group::{GroupContext, Member, Merged};
+use crate::lower::{Matching, PathKind};
+use crate::resolve::Upstream;
+
+const IDLE_TIMEOUT_MS: u64 = 300_000;
+
+/// The policies of a member. `matching` is the founder's: that is what the path was matched with.
+pub(crate) fn policy(
+    matching: &Matching,
+    member: &Member,
+    merged: &Merged,
+    upstream: &Upstream,
+    context: &GroupContext<'_>,
+) -> (PolicyKey, Entry<PolicySet>) {
+    let changes = &member.lowered.changes;
+    let spec = member.lowered.spec();
+    let linkerd = spec
+        .and_then(|spec| spec.add_linkerd_headers)
+        .unwrap_or(context.module.add_linkerd_headers);
+    let policy = PolicySet {
+        request_headers: merged.request.clone(),
+        response_headers: merged.response.clone(),
+        rewrite: rewrite(matching, member),
+        host: changes.host.clone(),
+        timeout_ms: changes
+            .timeout_ms
+            .unwrap_or(context.module.cluster_request_timeout_ms),
+        idle_timeout_ms: changes.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
+        upgrades: merged.upgrades.clone(),
+        linkerd_dst: linkerd.then(|| upstream.linkerd.clone()),
+    };
+    let entry = Entry::new(policy, Vec::new());
+    (PolicyKey::from(entry.hash.to_string()), entry)
+}
+
+fn rewrite(matching: &Matching, member: &Member) -> PathRewrite {
+    if let Some(replace) = &member.lowered.changes.regex_rewrite {
+        return PathRewrite::Regex(replace.clone());
+    }
+    let with = member
+        .lowered
+        .spec()
+        .and_then(|spec| spec.rewrite.as_deref())
+        .unwrap_or("/");
+    match &matching.path {
+        _ if with.is_empty() => PathRewrite::Keep,
+        PathKind::Prefix => PathRewrite::Prefix {
+            matched: matching.prefix.len(),
+            with: with.to_owned(),
+        },
+        PathKind::Exact | PathKind::Regex(_) => PathRewrite::Full(with.to_owned()),
+    }
+}

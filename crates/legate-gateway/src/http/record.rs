@@ -1,0 +1,215 @@
+//! What is written about a request when it is over: metrics, and a line of the access log.
+//!
+//! Copies of headers and target are made only where the listener's log is on.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::{HOST, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode, Version};
+use legate_router::Row;
+
+use super::conn::Conn;
+use super::port::Serving;
+use crate::access_log::{AccessLog, LogHeaders};
+use crate::config::{Plan, Target};
+use crate::error::ProxyError;
+use crate::reply::{Flags, GRPC_STATUS};
+use crate::request::{ClientAddress, Facts};
+use crate::upstream::Call;
+
+/// The notes on one request.
+#[derive(Default)]
+pub(crate) struct Record {
+    /// Status sent to the client; `None` when nothing was sent.
+    pub(crate) status: Option<StatusCode>,
+    /// Why that status; empty = the upstream's.
+    pub(crate) details: Cow<'static, str>,
+    /// Scheme of the request as its client sees it.
+    pub(crate) scheme: &'static str,
+    /// Who sent it.
+    pub(crate) client: Option<ClientAddress>,
+    /// The row that won.
+    pub(crate) row: Option<Arc<Row<Plan>>>,
+    /// Which of its targets.
+    pub(crate) target: usize,
+    /// Whether the status is the upstream's.
+    pub(crate) from_upstream: bool,
+    flags: Flags,
+    upstream: Option<SocketAddr>,
+    upstream_local: Option<SocketAddr>,
+    attempts: u32,
+    failure: Option<Box<str>>,
+    grpc_status: Option<u16>,
+    seen: Option<Box<Seen>>,
+}
+
+/// What the log wants of a request's head.
+struct Seen {
+    version: Version,
+    method: Option<Method>,
+    target: Option<PathAndQuery>,
+    authority: Option<HeaderValue>,
+    headers: LogHeaders,
+}
+
+/// When things happened.
+pub(crate) struct Times {
+    pub(crate) started: Instant,
+    pub(crate) request_ended: Option<Instant>,
+    pub(crate) response_began: Option<Instant>,
+    pub(crate) ended: Instant,
+}
+
+impl Record {
+    /// Adds flags.
+    pub(crate) fn flag(&mut self, flags: Flags) {
+        for flag in flags.iter() {
+            self.flags.insert(flag);
+        }
+    }
+
+    /// Notes the request as it is now, for the log.
+    pub(crate) fn capture_request(&mut self, log: &AccessLog, head: &Parts, version: Version) {
+        if !log.is_on() {
+            return;
+        }
+        let mut headers = LogHeaders::default();
+        log.capture_request(&head.headers, &mut headers);
+        self.seen = Some(Box::new(Seen {
+            version,
+            method: Some(head.method.clone()),
+            target: head.uri.path_and_query().cloned(),
+            authority: head.headers.get(HOST).cloned().or_else(|| {
+                let authority = head.uri.authority()?;
+                HeaderValue::from_str(authority.as_str()).ok()
+            }),
+            headers,
+        }));
+    }
+
+    /// Notes that there was something that the codec could not read, for the log.
+    pub(crate) fn malformed(&mut self, log: &AccessLog) {
+        if log.is_on() {
+            self.seen = Some(Box::new(Seen {
+                version: Version::HTTP_11,
+                method: None,
+                target: None,
+                authority: None,
+                headers: LogHeaders::default(),
+            }));
+        }
+    }
+
+    /// Notes the response's headers, for the log.
+    pub(crate) fn capture_response(&mut self, log: &AccessLog, headers: &HeaderMap) {
+        if let Some(seen) = &mut self.seen {
+            log.capture_response(headers, &mut seen.headers);
+            self.note_grpc_status(headers);
+        }
+    }
+
+    /// Notes the response's trailers, for the log.
+    pub(crate) fn capture_trailers(&mut self, log: &AccessLog, trailers: &HeaderMap) {
+        if let Some(seen) = &mut self.seen {
+            log.capture_trailers(trailers, &mut seen.headers);
+            self.note_grpc_status(trailers);
+        }
+    }
+
+    fn note_grpc_status(&mut self, headers: &HeaderMap) {
+        if let Some(value) = headers.get(&GRPC_STATUS) {
+            self.grpc_status = value.to_str().ok().and_then(|text| text.parse().ok());
+        }
+    }
+
+    /// Notes where the request went.
+    pub(crate) fn sent(&mut self, call: &Call, error: Option<&ProxyError>) {
+        self.upstream = call.upstream;
+        self.upstream_local = call.local;
+        self.attempts = call.attempts;
+        self.failure = error.and_then(|error| error.reason()).map(Into::into);
+    }
+
+    fn cluster(&self) -> Option<&str> {
+        match &self.row.as_ref()?.payload {
+            Plan::Forward(targets) => match targets.get(self.target)? {
+                Target::Cluster {
+                    cluster: Some(cluster),
+                    ..
+                } => Some(&cluster.config.stats_name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Writes it all down.
+    pub(crate) fn write(&self, conn: &Conn, serving: &Serving, times: &Times, bytes: [u64; 2]) {
+        let config = &serving.config;
+        let status = self.status.map_or(0, |status| status.as_u16());
+        let duration = times.ended.saturating_duration_since(times.started);
+        config.metrics.request(status, duration);
+        if self.from_upstream {
+            conn.context.metrics.upstream_response(status);
+        } else {
+            conn.context.metrics.local_reply(self.flags);
+        }
+        let Some(seen) = &self.seen else { return };
+        let since = |at: Instant| at.saturating_duration_since(times.started);
+        let facts = Facts {
+            started: SystemTime::now()
+                .checked_sub(duration)
+                .unwrap_or(SystemTime::UNIX_EPOCH),
+            version: seen.version,
+            method: seen.method.as_ref().map_or("", Method::as_str),
+            path: seen.target.as_ref().map_or("", PathAndQuery::as_str),
+            authority: seen
+                .authority
+                .as_ref()
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default(),
+            scheme: self.scheme,
+            status,
+            details: if self.from_upstream && self.details.is_empty() {
+                "via_upstream"
+            } else {
+                &self.details
+            },
+            flags: self.flags,
+            bytes_received: bytes[0],
+            bytes_sent: bytes[1],
+            duration: Some(duration),
+            request_duration: times.request_ended.map(since),
+            response_duration: times.response_began.map(since),
+            response_tx_duration: times
+                .response_began
+                .map(|at| times.ended.saturating_duration_since(at)),
+            upstream: self.upstream,
+            upstream_local: self.upstream_local,
+            cluster: self.cluster(),
+            attempts: self.attempts,
+            transport_failure: self.failure.as_deref(),
+            route: self.row.as_ref().map(|row| row.route.name.as_str()),
+            grpc_status: self.grpc_status,
+            client: self.client,
+            ..connection_facts(conn)
+        };
+        config.log.record(&facts, &seen.headers);
+    }
+}
+
+/// What a connection contributes to the facts of its requests.
+pub(crate) fn connection_facts(conn: &Conn) -> Facts<'_> {
+    Facts {
+        local: conn.local,
+        tls: conn.tls.as_ref().map(|tls| &tls.info),
+        connection_id: conn.id,
+        hostname: &conn.context.process.hostname,
+        ..Facts::default()
+    }
+}

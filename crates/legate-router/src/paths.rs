@@ -1,0 +1,240 @@
+//! The path index of one route set: from a path to the rows whose path condition holds.
+
+use std::sync::Arc;
+
+use legate_config::route::PathMatch;
+use regex_syntax::hir::Hir;
+
+use crate::list::{Best, Lists, Slot};
+use crate::matcher::{Bundle, Cache, Matcher, literal_prefix, parse};
+use crate::request::RequestView;
+use crate::row::Tests;
+use crate::tree::{End, Tree};
+
+/// Patterns per automaton. Larger ones are quicker to run and slower to build.
+const GROUP: usize = 16;
+
+/// The index.
+#[derive(Default)]
+pub(crate) struct PathIndex {
+    plain: Tree,
+    folded: Tree,
+    groups: Vec<Group>,
+    lists: Lists,
+}
+
+/// Regexes that are run together, and the rows of each.
+struct Group {
+    engine: Engine,
+    slots: Box<[Slot]>,
+    /// Lowest ordinal.
+    first: u32,
+}
+
+enum Engine {
+    Together(Arc<Bundle>),
+    Alone(Arc<Matcher>),
+}
+
+/// One pattern with its rows.
+struct Pattern<'a> {
+    prefix: Vec<u8>,
+    text: &'a str,
+    hir: Hir,
+    rows: Vec<u32>,
+}
+
+// === impl PathIndex ===
+
+impl PathIndex {
+    /// Builds the index over rows in rank order. Rows whose pattern does not compile are left out
+    /// and named.
+    pub(crate) fn build(
+        paths: &[&PathMatch],
+        tests: &[&Tests],
+        cache: &mut Cache,
+    ) -> (Self, Vec<(u32, String)>) {
+        let mut index = Self::default();
+        let (mut plain, mut folded) = (Vec::with_capacity(paths.len()), Vec::new());
+        let lower = lower_case(paths);
+        let mut lower = lower.iter();
+        let mut regexes = Vec::new();
+        for (row, path) in (0_u32..).zip(paths) {
+            let (value, ignore_case, end) = match path {
+                PathMatch::Prefix { value, ignore_case } => (value, *ignore_case, End::Prefix(row)),
+                PathMatch::Exact { value, ignore_case } => (value, *ignore_case, End::Exact(row)),
+                PathMatch::Regex { value } => {
+                    regexes.push((value.as_str(), row));
+                    continue;
+                }
+            };
+            if !ignore_case {
+                plain.push((value.as_bytes(), end));
+            } else if let Some(text) = lower.next() {
+                folded.push((text.as_bytes(), end));
+            }
+        }
+        let (patterns, mut rejected) = patterns(regexes);
+        let groups = index.add_groups(&patterns, tests, cache, &mut rejected);
+        plain.extend((groups.iter()).map(|(prefix, end)| (prefix.as_slice(), *end)));
+        index.plain = Tree::build(plain, false, &mut index.lists, tests);
+        index.folded = Tree::build(folded, true, &mut index.lists, tests);
+        (index, rejected)
+    }
+
+    /// The first row in rank order that `test` accepts.
+    pub(crate) fn search(
+        &self,
+        request: &RequestView<'_>,
+        mut test: impl FnMut(u32) -> Option<u32>,
+    ) -> Best {
+        let path = request.path.as_bytes();
+        let mut best = Best::NONE;
+        for tree in [&self.plain, &self.folded] {
+            let reached = tree.reach(path);
+            (self.lists).search(reached.exact, request, &mut best, &mut test);
+            for applies in reached {
+                if applies.floor >= best.ordinal {
+                    break;
+                }
+                (self.lists).search(applies.prefix, request, &mut best, &mut test);
+                for group in applies.groups {
+                    let Some(group) = self.groups.get(*group as usize) else {
+                        continue;
+                    };
+                    if group.first < best.ordinal {
+                        group.each(path, |slot| {
+                            (self.lists).search(slot, request, &mut best, &mut test);
+                        });
+                    }
+                }
+            }
+        }
+        best
+    }
+
+    /// Every row whose path condition holds, in no order.
+    pub(crate) fn each(&self, path: &str, mut found: impl FnMut(u32)) {
+        let mut all = |slot: Slot| self.lists.all(&slot).iter().for_each(|row| found(*row));
+        for tree in [&self.plain, &self.folded] {
+            let reached = tree.reach(path.as_bytes());
+            all(reached.exact);
+            for applies in reached {
+                all(applies.prefix);
+                for group in applies.groups {
+                    if let Some(group) = self.groups.get(*group as usize) {
+                        group.each(path.as_bytes(), &mut all);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts patterns with like beginnings together; the text with which each group starts.
+    fn add_groups(
+        &mut self,
+        patterns: &[Pattern<'_>],
+        tests: &[&Tests],
+        cache: &mut Cache,
+        rejected: &mut Vec<(u32, String)>,
+    ) -> Vec<(Vec<u8>, End)> {
+        let mut ends = Vec::new();
+        let mut add = |engine, members: &[Pattern<'_>]| {
+            let slots: Box<[Slot]> = (members.iter())
+                .map(|pattern| self.lists.add(&pattern.rows, tests))
+                .collect();
+            let first = (slots.iter())
+                .map(|slot| self.lists.first(*slot))
+                .min()
+                .unwrap_or(u32::MAX);
+            let group = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+            self.groups.push(Group {
+                engine,
+                slots,
+                first,
+            });
+            ends.push((common_prefix(members), End::Group { group, first }));
+        };
+        for members in patterns.chunks(GROUP) {
+            let texts: Vec<(&str, Hir)> = (members.iter())
+                .map(|pattern| (pattern.text, pattern.hir.clone()))
+                .collect();
+            if let Some(bundle) = cache.bundle(&texts) {
+                add(Engine::Together(bundle), members);
+                continue;
+            }
+            for member in members {
+                match cache.matcher(member.text) {
+                    Ok(matcher) => add(Engine::Alone(matcher), std::slice::from_ref(member)),
+                    Err(why) => rejected.extend(member.rows.iter().map(|row| (*row, why.clone()))),
+                }
+            }
+        }
+        ends
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    /// Calls back with the rows of each pattern that matches the path.
+    fn each(&self, path: &[u8], mut found: impl FnMut(Slot)) {
+        match &self.engine {
+            Engine::Together(bundle) => bundle.each(path, |index| {
+                if let Some(slot) = self.slots.get(index) {
+                    found(*slot);
+                }
+            }),
+            Engine::Alone(matcher) => {
+                if matcher.is_match(path) {
+                    self.slots.iter().for_each(|slot| found(*slot));
+                }
+            }
+        }
+    }
+}
+
+/// The texts that are compared without regard to case, in lower case.
+fn lower_case(paths: &[&PathMatch]) -> Vec<String> {
+    let folded = |path: &&PathMatch| match path {
+        PathMatch::Prefix { value, ignore_case } | PathMatch::Exact { value, ignore_case } => {
+            ignore_case.then(|| value.to_ascii_lowercase())
+        }
+        PathMatch::Regex { .. } => None,
+    };
+    paths.iter().filter_map(folded).collect()
+}
+
+/// Distinct patterns sorted by their literal beginning, and the rows of those that are wrong.
+fn patterns(mut regexes: Vec<(&str, u32)>) -> (Vec<Pattern<'_>>, Vec<(u32, String)>) {
+    let (mut patterns, mut rejected) = (Vec::new(), Vec::new());
+    regexes.sort_unstable();
+    for same in regexes.chunk_by(|(a, _), (b, _)| a == b) {
+        let Some((text, _)) = same.first() else {
+            continue;
+        };
+        let rows = same.iter().map(|(_, row)| *row);
+        match parse(text) {
+            Ok(hir) => patterns.push(Pattern {
+                prefix: literal_prefix(&hir),
+                text,
+                hir,
+                rows: rows.collect(),
+            }),
+            Err(why) => rejected.extend(rows.map(|row| (row, why.clone()))),
+        }
+    }
+    patterns.sort_by(|a, b| (&a.prefix, a.text).cmp(&(&b.prefix, b.text)));
+    (patterns, rejected)
+}
+
+/// Sorted: what the first and the last share, all share.
+fn common_prefix(members: &[Pattern<'_>]) -> Vec<u8> {
+    let [Some(first), Some(last)] = [members.first(), members.last()] else {
+        return Vec::new();
+    };
+    (first.prefix.iter().zip(&last.prefix))
+        .take_while(|(a, b)| a == b)
+        .map(|(a, _)| *a)
+        .collect()
+}

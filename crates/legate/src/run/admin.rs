@@ -1,0 +1,96 @@
+//! What the admin server shows of a run.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use legate_gateway::Gateway;
+use legate_gateway::metrics::Metrics;
+use legate_runtime::admin::{AdminServer, AdminState, BindError};
+use legate_runtime::logging::LogHandle;
+use legate_runtime::metrics::Registry;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Starts the admin server.
+pub(super) fn start(
+    addresses: &[SocketAddr],
+    gateway: &Arc<Gateway>,
+    quit: Option<UnboundedSender<()>>,
+    metrics: &Arc<Metrics>,
+    log: Option<LogHandle>,
+) -> Result<AdminServer, BindError> {
+    let registry = Registry::new();
+    registry.register(|registry| metrics.register(registry));
+    let state = State { gateway: Arc::clone(gateway), quit, started: Instant::now() };
+    AdminServer::start(addresses, Arc::new(state), registry, log)
+}
+
+struct State {
+    gateway: Arc<Gateway>,
+    quit: Option<UnboundedSender<()>>,
+    started: Instant,
+}
+
+impl AdminState for State {
+    fn ready(&self) -> Result<(), String> {
+        self.gateway.ready()
+    }
+
+    fn config_dump(&self) -> Value {
+        self.gateway.view().snapshot.map_or(Value::Null, |snapshot| {
+            json!({"id": snapshot.id, "root": snapshot.root, "config": &*snapshot})
+        })
+    }
+
+    fn clusters_text(&self) -> String {
+        let mut text = String::new();
+        for cluster in self.gateway.view().clusters {
+            let name = &cluster.name;
+            for (fact, value) in &cluster.counters {
+                let _ = writeln!(text, "{name}::{fact}::{value}");
+            }
+            for endpoint in &cluster.endpoints {
+                let _ = writeln!(text, "{name}::{endpoint}::health_flags::healthy");
+            }
+        }
+        text
+    }
+
+    fn clusters_json(&self) -> Value {
+        json!({"cluster_statuses": self.gateway.view().clusters})
+    }
+
+    fn listeners_text(&self) -> String {
+        let mut text = String::new();
+        for listener in self.gateway.view().listeners {
+            let at = match (&listener.bound, &listener.error) {
+                (Some(bound), _) => bound.to_string(),
+                (None, Some(error)) => format!("not open: {error}"),
+                (None, None) => "not open".to_owned(),
+            };
+            let _ = writeln!(text, "{}::{at}", listener.key);
+        }
+        text
+    }
+
+    fn listeners_json(&self) -> Value {
+        json!({"listener_statuses": self.gateway.view().listeners})
+    }
+
+    fn server_info(&self) -> Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "state": self.phase().as_str(),
+            "uptime_current_epoch": format!("{}s", self.started.elapsed().as_secs()),
+        })
+    }
+
+    fn quit(&self) {
+        if let Some(quit) = &self.quit {
+            // Fails only when the process ends already.
+            let _ = quit.send(());
+        }
+    }
+}
