@@ -174,9 +174,12 @@ fn spec(
     (body(kind, spec, issues), conversion.written_as)
 }
 
+/// Stray fields beside the known ones are looked at up to here.
+const MAX_STRAY_FIELDS: usize = 100;
+
 fn unknown_top_level(document: &Map<String, Value>, issues: &mut Vec<Issue>) {
     const KNOWN: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
-    for name in document.keys() {
+    for name in document.keys().take(MAX_STRAY_FIELDS) {
         if !KNOWN.contains(&name.as_str()) {
             issues.push(check::unknown_field(name, name, KNOWN.iter().copied()));
         }

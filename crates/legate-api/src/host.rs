@@ -20,23 +20,11 @@ use crate::status::HostStatus;
     category = "ambassador-crds",
     schema = "disabled",
     status = "HostStatus",
-    printcolumn(name = "HOSTNAME", type_ = "string", json_path = ".spec.hostname"),
-    printcolumn(name = "STATE", type_ = "string", json_path = ".status.state"),
-    printcolumn(
-        name = "PHASE COMPLETED",
-        type_ = "string",
-        json_path = ".status.phaseCompleted"
-    ),
-    printcolumn(
-        name = "PHASE PENDING",
-        type_ = "string",
-        json_path = ".status.phasePending"
-    ),
-    printcolumn(
-        name = "AGE",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "HOSTNAME", "type": "string", "jsonPath": ".spec.hostname"}"#,
+    printcolumn = r#"{"name": "STATE", "type": "string", "jsonPath": ".status.state"}"#,
+    printcolumn = r#"{"name": "PHASE COMPLETED", "type": "string", "jsonPath": ".status.phaseCompleted"}"#,
+    printcolumn = r#"{"name": "PHASE PENDING", "type": "string", "jsonPath": ".status.phasePending"}"#,
+    printcolumn = r#"{"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(default, rename_all = "camelCase")]
 pub struct HostSpec {

@@ -20,16 +20,12 @@ use crate::status::CommonStatus;
     category = "ambassador-crds",
     schema = "disabled",
     status = "CommonStatus",
-    printcolumn(name = "PORT", type_ = "string", json_path = ".spec.port"),
-    printcolumn(name = "PROTOCOL", type_ = "string", json_path = ".spec.protocol"),
-    printcolumn(name = "STACK", type_ = "string", json_path = ".spec.protocolStack"),
-    printcolumn(
-        name = "STATSPREFIX",
-        type_ = "string",
-        json_path = ".spec.statsPrefix"
-    ),
-    printcolumn(name = "SECURITY", type_ = "string", json_path = ".spec.securityModel"),
-    printcolumn(name = "L7DEPTH", type_ = "string", json_path = ".spec.l7Depth")
+    printcolumn = r#"{"name": "PORT", "type": "string", "jsonPath": ".spec.port"}"#,
+    printcolumn = r#"{"name": "PROTOCOL", "type": "string", "jsonPath": ".spec.protocol"}"#,
+    printcolumn = r#"{"name": "STACK", "type": "string", "jsonPath": ".spec.protocolStack"}"#,
+    printcolumn = r#"{"name": "STATSPREFIX", "type": "string", "jsonPath": ".spec.statsPrefix"}"#,
+    printcolumn = r#"{"name": "SECURITY", "type": "string", "jsonPath": ".spec.securityModel"}"#,
+    printcolumn = r#"{"name": "L7DEPTH", "type": "string", "jsonPath": ".spec.l7Depth"}"#
 )]
 #[serde(default, rename_all = "camelCase")]
 pub struct ListenerSpec {

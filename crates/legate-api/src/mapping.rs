@@ -33,11 +33,11 @@ use crate::status::CommonStatus;
     category = "ambassador-crds",
     schema = "disabled",
     status = "CommonStatus",
-    printcolumn(name = "SOURCE HOST", type_ = "string", json_path = ".spec.hostname"),
-    printcolumn(name = "SOURCE PREFIX", type_ = "string", json_path = ".spec.prefix"),
-    printcolumn(name = "DEST SERVICE", type_ = "string", json_path = ".spec.service"),
-    printcolumn(name = "STATE", type_ = "string", json_path = ".status.state"),
-    printcolumn(name = "REASON", type_ = "string", json_path = ".status.reason")
+    printcolumn = r#"{"name": "SOURCE HOST", "type": "string", "jsonPath": ".spec.hostname"}"#,
+    printcolumn = r#"{"name": "SOURCE PREFIX", "type": "string", "jsonPath": ".spec.prefix"}"#,
+    printcolumn = r#"{"name": "DEST SERVICE", "type": "string", "jsonPath": ".spec.service"}"#,
+    printcolumn = r#"{"name": "STATE", "type": "string", "jsonPath": ".status.state"}"#,
+    printcolumn = r#"{"name": "REASON", "type": "string", "jsonPath": ".status.reason"}"#
 )]
 #[serde(default)]
 pub struct MappingSpec {

@@ -359,6 +359,10 @@ impl Issue {
 }
 
 /// What became of a document.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are objects, and each is taken apart at once"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
     /// An object of a kind that we read.

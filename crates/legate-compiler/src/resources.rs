@@ -59,6 +59,13 @@ impl Resources {
         }
     }
 
+    /// Forgets the last good version of an object.
+    pub(crate) fn drop_last_good(&mut self, key: &ObjectKey) {
+        if let Some(held) = self.objects.get_mut(key) {
+            held.last_good = None;
+        }
+    }
+
     /// Removes an object.
     pub fn remove(&mut self, key: &ObjectKey) -> Option<Held> {
         self.objects.remove(key)

@@ -13,9 +13,8 @@ mod format;
 mod tests;
 mod writer;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use legate_config::http::AccessLog as Config;
@@ -25,14 +24,23 @@ use crate::metrics::Metrics;
 use crate::request::facts::{Captured, Facts, Headers};
 use crate::request::template::Values;
 use format::Format;
-use writer::Writer;
+use writer::{Shared, Writer};
 
 /// The access logs of a process.
 #[derive(Debug)]
 pub(crate) struct AccessLogs {
     metrics: Arc<Metrics>,
     workers: usize,
-    writers: Mutex<HashMap<String, Weak<Writer>>>,
+    writers: Mutex<Vec<Opened>>,
+}
+
+/// A file that is, or was, being written.
+#[derive(Debug)]
+struct Opened {
+    path: String,
+    writer: Weak<Writer>,
+    /// Lives on until the thread has written everything.
+    shared: Weak<Shared>,
 }
 
 impl AccessLogs {
@@ -59,15 +67,15 @@ impl AccessLogs {
 
     /// Waits until everything logged so far is written, or this time is over.
     pub(crate) fn flush(&self, patience: Duration) {
-        let writers: Vec<_> = self
+        let files: Vec<_> = self
             .writers
             .lock()
-            .values()
-            .filter_map(Weak::upgrade)
+            .iter()
+            .filter_map(|opened| opened.shared.upgrade())
             .collect();
-        let deadline = std::time::Instant::now() + patience;
-        for writer in writers {
-            writer.flush(deadline);
+        let deadline = Instant::now() + patience;
+        for file in files {
+            file.flush(deadline);
         }
     }
 
@@ -78,13 +86,20 @@ impl AccessLogs {
             path => path,
         };
         let mut writers = self.writers.lock();
-        writers.retain(|_, writer| writer.strong_count() > 0);
-        if let Some(known) = writers.get(path).and_then(Weak::upgrade) {
-            return known;
-        }
-        let writer = Writer::open(path, self.workers, Arc::clone(&self.metrics));
-        writers.insert(path.to_owned(), Arc::downgrade(&writer));
-        writer
+        writers.retain(|opened| opened.shared.strong_count() > 0);
+        let known = writers
+            .iter()
+            .filter(|opened| opened.path == path)
+            .find_map(|opened| opened.writer.upgrade());
+        known.unwrap_or_else(|| {
+            let writer = Writer::open(path, self.workers, Arc::clone(&self.metrics));
+            writers.push(Opened {
+                path: path.to_owned(),
+                writer: Arc::downgrade(&writer),
+                shared: writer.shared(),
+            });
+            writer
+        })
     }
 }
 

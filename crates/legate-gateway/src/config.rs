@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use legate_config::route::{Destination, Fail, ProbeKind};
-use legate_config::{Action, ClusterKey, Hash128, ListenerKey, PolicyKey, Route, Snapshot};
+use legate_config::{Action, ClusterKey, ListenerKey, PolicyKey, Route, Snapshot};
 use legate_config::listener::Listener;
 use legate_router::Router;
 
@@ -82,7 +82,7 @@ pub struct Rejected {
 
 /// Code of everything that the compiler let pass and the gateway could not build: a bug in one of
 /// them.
-const CODE: &str = "E-GATEWAY-REJECTED";
+pub(crate) const CODE: &str = "E-GATEWAY-REJECTED";
 
 /// Builds run-time configs, and remembers what the next one may share.
 pub(crate) struct Builder {
@@ -132,6 +132,11 @@ impl Builder {
         let router = Router::build(snapshot, previous.as_deref(), &mut |key, route| {
             self.plan(key.as_str(), route, &mut rejected)
         });
+        rejected.extend(router.rejected().iter().map(|(key, message)| Rejected {
+            key: format!("route/{key}"),
+            code: CODE,
+            message: message.clone(),
+        }));
         let router = Arc::new(router);
         self.router = Some(Arc::clone(&router));
         Built { router, rejected }

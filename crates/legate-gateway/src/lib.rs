@@ -13,6 +13,7 @@
 //! - `upstream`: clusters, endpoints, connections, balancing
 //! - `reply`: every response that we make ourselves; `error`: why
 //! - `access_log`, [`metrics`]: what happened
+//! - `config`: the run-time form of a snapshot; `timers`: deadlines of a worker; `drain`: readiness
 
 mod access_log;
 mod config;
@@ -24,8 +25,26 @@ mod listener;
 pub mod metrics;
 mod reply;
 mod request;
+mod timers;
 mod tls;
 mod upstream;
 mod worker;
 
+pub use gateway::{
+    Applied, ClusterCounters, ClusterView, Gateway, GatewayOptions, GatewayView, Hooks,
+    ListenerState, PortMap, Rejected,
+};
+pub use metrics::Metrics;
 
+/// The path and query of a request target as the gateway matches them, for explanations.
+///
+/// # Errors
+/// Such a target is answered with 400; says why.
+pub fn normalised_path(
+    target: &::http::Uri,
+    settings: &legate_config::http::HttpSettings,
+) -> Result<(String, Option<String>), String> {
+    let parts = request::normalise_path(target, &::http::Method::GET, settings)
+        .map_err(|error| format!("{error:?}"))?;
+    Ok((parts.path.into_owned(), parts.query.map(str::to_owned)))
+}

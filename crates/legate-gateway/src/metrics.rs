@@ -64,7 +64,8 @@ pub struct Metrics {
     listeners: RwLock<BTreeMap<String, Arc<ListenerMetrics>>>,
     shards: usize,
     upstream: Sharded<{ CLASSES.len() }>,
-    flags: Sharded<{ Flag::ALL.len() }>,
+    /// By flag, and those without any.
+    flags: Sharded<{ Flag::ALL.len() + 1 }>,
     handshakes: Sharded<{ HandshakeResult::LABELS.len() }>,
     log_dropped: AtomicU64,
     generation: AtomicU64,
@@ -116,8 +117,11 @@ impl Metrics {
         self.upstream.add(class(status), 1);
     }
 
-    /// A reply was made by us, with these flags. Replies without flags are not failures.
+    /// A reply was made by us, with these flags. Replies without flags are counted as `-`.
     pub(crate) fn local_reply(&self, flags: Flags) {
+        if flags.is_empty() {
+            self.flags.add(Flag::ALL.len(), 1);
+        }
         for flag in flags.iter() {
             self.flags.add(flag as usize, 1);
         }

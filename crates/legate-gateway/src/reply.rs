@@ -125,28 +125,6 @@ impl Reply {
         }
     }
 
-    /// The request body is larger than allowed.
-    pub(crate) fn payload_too_large() -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "Payload Too Large",
-            Flags::NONE,
-            "request_payload_too_large",
-        )
-        .closing()
-    }
-
-    /// The request's headers are too large or too many.
-    pub(crate) fn headers_too_large() -> Self {
-        Self::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "Request Header Fields Too Large",
-            Flag::ProtocolError,
-            "http1.headers_too_large",
-        )
-        .closing()
-    }
-
     /// The request is malformed in a way that the codec let pass.
     pub(crate) fn bad_request(details: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
@@ -196,16 +174,6 @@ impl Reply {
             "RBAC: access denied",
             Flags::NONE,
             "rbac_access_denied_matched_policy[none]",
-        )
-    }
-
-    /// Too little memory or too few descriptors.
-    pub(crate) fn overloaded() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "envoy overloaded",
-            Flag::Overload,
-            "overload",
         )
     }
 

@@ -26,11 +26,11 @@ pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod tests_support;
 
-pub(crate) use client::{ClientAddress, Forwarded, Peer, apply_forwarded, decide};
-pub(crate) use facts::{Captured, Facts, Headers};
+pub(crate) use client::{ClientAddress, Peer, apply_forwarded, decide};
+pub(crate) use facts::Facts;
 pub(crate) use hop::{check_connection_header, strip_hop_by_hop};
 pub(crate) use host::{HostError, effective_host};
 pub(crate) use ip::ip_allowed;
-pub(crate) use path::{PathError, PathParts, normalise_path};
+pub(crate) use path::{PathParts, normalise_path};
 pub(crate) use policy::{CompiledHost, CompiledPolicy};
 pub(crate) use redirect::{CompiledRedirect, https_redirect_location};

@@ -15,7 +15,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use handshake::{HandshakeError, Handshaken, handshake};
+pub(crate) use handshake::{HandshakeError, handshake};
 pub(crate) use names::covers;
 pub(crate) use peer::PeerCertificate;
 pub(crate) use table::{Termination, TlsChain, TlsStore, TlsTable, same_policy};

@@ -102,7 +102,11 @@ fn walk<P>(vhost: &VirtualHostRoutes<P>, question: &Question<'_>, explanation: &
             total += layer.index.rows().len();
             let others = without(layer, &matching);
             elsewhere.extend(others.map(|row| (row, Reason::Path)));
-            rows.extend(matching.into_iter().map(|row| (&**row, reason(row, request, terms))));
+            rows.extend(
+                matching
+                    .into_iter()
+                    .map(|row| (&**row, reason(row, request, terms))),
+            );
         } else {
             total += matching.len();
             elsewhere.extend(matching.into_iter().map(|row| (&**row, Reason::Host)));
@@ -146,7 +150,11 @@ fn reason<P>(row: &Row<P>, request: &RequestView<'_>, terms: Terms) -> Reason {
         Some(Failed::Header(index)) => {
             let found = (row.tests.headers.get(index)).and_then(|(name, _)| request.header(name));
             return Reason::Header {
-                name: route.headers.get(index).map(|it| it.name.clone()).unwrap_or_default(),
+                name: route
+                    .headers
+                    .get(index)
+                    .map(|it| it.name.clone())
+                    .unwrap_or_default(),
                 found: found.map(|value| match value {
                     HeaderText::One(value) => text(value),
                     HeaderText::Several(all) => text(&joined(&all).collect::<Vec<_>>().concat()),
@@ -154,7 +162,11 @@ fn reason<P>(row: &Row<P>, request: &RequestView<'_>, terms: Terms) -> Reason {
             };
         }
         Some(Failed::Query(index)) => {
-            let name = route.query.get(index).map(|it| it.name.clone()).unwrap_or_default();
+            let name = route
+                .query
+                .get(index)
+                .map(|it| it.name.clone())
+                .unwrap_or_default();
             let found = request.query_value(name.as_bytes()).map(text);
             return Reason::Query { name, found };
         }
@@ -174,8 +186,10 @@ fn without<'a, P>(
     layer: &'a Layer<P>,
     matching: &[&std::sync::Arc<Row<P>>],
 ) -> impl Iterator<Item = &'a Row<P>> {
-    let matching: std::collections::HashSet<*const Row<P>> =
-        matching.iter().map(|row| std::sync::Arc::as_ptr(row)).collect();
+    let matching: std::collections::HashSet<*const Row<P>> = matching
+        .iter()
+        .map(|row| std::sync::Arc::as_ptr(row))
+        .collect();
     (layer.index.rows().iter())
         .filter(move |row| !matching.contains(&std::sync::Arc::as_ptr(row)))
         .take(SHOWN)

@@ -114,7 +114,10 @@ impl HostIndex {
 
 impl Globs {
     fn add(&mut self, text: &str, number: u32) {
-        self.texts.entry(text.as_bytes().into()).or_default().push(number);
+        self.texts
+            .entry(text.as_bytes().into())
+            .or_default()
+            .push(number);
         let place = self.lengths.partition_point(|length| *length > text.len());
         if self.lengths.get(place) != Some(&text.len()) {
             self.lengths.insert(place, text.len());
@@ -150,7 +153,9 @@ mod tests {
                     None => HostPattern::Exact((*text).to_owned()),
                 },
             };
-            index.add(&pattern, number, &mut Cache::default()).expect("no regex");
+            index
+                .add(&pattern, number, &mut Cache::default())
+                .expect("no regex");
         }
         index
     }
@@ -162,7 +167,11 @@ mod tests {
         assert_eq!(index.best("foo.dev"), Some(1));
         assert_eq!(index.best("x.test"), Some(2));
         assert_eq!(index.best("z"), Some(3));
-        assert_eq!(index.best(".test"), Some(3), "the star stands for something");
+        assert_eq!(
+            index.best(".test"),
+            Some(3),
+            "the star stands for something"
+        );
     }
 
     #[test]
@@ -188,7 +197,9 @@ mod tests {
 
     #[test]
     fn every_match() {
-        let index = index(&["a.test", "*.test", "a.*", "*", "a.test", "b.test", "*a.test"]);
+        let index = index(&[
+            "a.test", "*.test", "a.*", "*", "a.test", "b.test", "*a.test",
+        ]);
         let mut found = Vec::new();
         index.each("a.test", |number| found.push(number));
         found.sort_unstable();

@@ -308,7 +308,10 @@ fn build_listeners<P>(
     let mut indexes: Map<&VirtualHostKey, u32> = Map::default();
     for (key, entry) in snapshot.virtual_hosts.iter() {
         if let Some(listener) = listeners.get_mut(&entry.value.listener) {
-            indexes.insert(key, u32::try_from(listener.vhosts.len()).unwrap_or(u32::MAX));
+            indexes.insert(
+                key,
+                u32::try_from(listener.vhosts.len()).unwrap_or(u32::MAX),
+            );
             let vhost = VirtualHostRoutes::build(key, entry, &layer, cache);
             listener.vhosts.push(vhost);
         }

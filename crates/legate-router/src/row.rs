@@ -120,7 +120,10 @@ impl Tests {
             return Some(Failed::Method);
         }
         for (index, (name, test)) in self.headers.iter().enumerate() {
-            if !request.header(name).is_some_and(|value| test.holds_for(&value)) {
+            if !request
+                .header(name)
+                .is_some_and(|value| test.holds_for(&value))
+            {
                 return Some(Failed::Header(index));
             }
         }

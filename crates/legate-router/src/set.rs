@@ -43,7 +43,11 @@ impl<P> SetIndex<P> {
             return Arc::clone(previous);
         }
         let mut rejected = Vec::new();
-        let mut known = previous.map(|set| set.in_key_order()).into_iter().flatten().peekable();
+        let mut known = previous
+            .map(|set| set.in_key_order())
+            .into_iter()
+            .flatten()
+            .peekable();
         let mut rows = Vec::with_capacity(entries.len());
         for &(key, entry) in entries {
             while known.next_if(|row| row.key < *key).is_some() {}
@@ -123,7 +127,8 @@ impl<P> SetIndex<P> {
     fn holds(&self, entries: &Entries<'_>) -> bool {
         self.rejected.is_empty()
             && self.rows.len() == entries.len()
-            && (self.in_key_order().zip(entries)).all(|(row, (key, entry))| is_same(row, key, entry))
+            && (self.in_key_order().zip(entries))
+                .all(|(row, (key, entry))| is_same(row, key, entry))
     }
 }
 
@@ -200,18 +205,28 @@ mod tests {
         let ranks: Vec<Rank> = [i64::MIN, -1, 0, 7, i64::MAX]
             .into_iter()
             .flat_map(|tier| {
-                [vec![], vec![0], vec![0, 0], vec![1], vec![0, u32::MAX], vec![u32::MAX, 3, 9]]
-                    .map(move |specificity| Rank {
-                        tier,
-                        specificity,
-                        tie: vec![],
-                    })
+                [
+                    vec![],
+                    vec![0],
+                    vec![0, 0],
+                    vec![1],
+                    vec![0, u32::MAX],
+                    vec![u32::MAX, 3, 9],
+                ]
+                .map(move |specificity| Rank {
+                    tier,
+                    specificity,
+                    tie: vec![],
+                })
             })
             .collect();
         for a in &ranks {
             for b in &ranks {
                 let coarse = coarse(a).cmp(&coarse(b));
-                assert!(coarse == Ordering::Equal || coarse == a.cmp(b), "{a:?} {b:?}");
+                assert!(
+                    coarse == Ordering::Equal || coarse == a.cmp(b),
+                    "{a:?} {b:?}"
+                );
             }
         }
     }

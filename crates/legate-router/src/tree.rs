@@ -177,13 +177,7 @@ impl Tree {
     }
 
     /// Fills a node with what ends there. Its `up` is set already.
-    fn fill(
-        &mut self,
-        index: usize,
-        ends: &[(&[u8], End)],
-        lists: &mut Lists,
-        tests: &[&Tests],
-    ) {
+    fn fill(&mut self, index: usize, ends: &[(&[u8], End)], lists: &mut Lists, tests: &[&Tests]) {
         let up = self.nodes.get(index).map_or(NONE, |node| node.up);
         let mut floor = self.nodes.get(up as usize).map_or(NONE, |up| up.floor);
         let (mut prefix, mut exact) = (Vec::new(), Vec::new());
@@ -308,10 +302,19 @@ mod tests {
             ],
             false,
         );
-        assert_eq!(found(&tree, "/api/v2x"), (Slot::NONE, vec![slot[2], slot[1], slot[0], slot[5]]));
-        assert_eq!(found(&tree, "/api"), (slot[3], vec![slot[1], slot[0], slot[5]]));
+        assert_eq!(
+            found(&tree, "/api/v2x"),
+            (Slot::NONE, vec![slot[2], slot[1], slot[0], slot[5]])
+        );
+        assert_eq!(
+            found(&tree, "/api"),
+            (slot[3], vec![slot[1], slot[0], slot[5]])
+        );
         assert_eq!(found(&tree, "/ap"), (Slot::NONE, vec![slot[0], slot[5]]));
-        assert_eq!(found(&tree, "/apx/"), (Slot::NONE, vec![slot[4], slot[0], slot[5]]));
+        assert_eq!(
+            found(&tree, "/apx/"),
+            (Slot::NONE, vec![slot[4], slot[0], slot[5]])
+        );
         assert_eq!(found(&tree, "x"), (Slot::NONE, vec![slot[5]]));
         assert_eq!(found(&tree, "/API"), (Slot::NONE, vec![slot[0], slot[5]]));
     }

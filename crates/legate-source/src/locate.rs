@@ -60,7 +60,7 @@ fn locate_in(tree: &Tree, items: &[usize], path: &str, side: Side) -> Option<Mar
     let found = if path.is_empty() {
         None
     } else {
-        find(tree, object, None, path)
+        Search::new(tree).find(object, None, path)
     };
     if let Some((key, value)) = found {
         return Some(match key {
@@ -92,58 +92,85 @@ fn child<'t>(tree: &'t Tree, node: &'t Node, name: &str) -> Option<(&'t Node, &'
         .find(|(key, _)| matches!(&key.kind, NodeKind::Scalar(text) if text == name))
 }
 
+/// Steps that one search may take: aliases and merge keys can make a small text a large one, and
+/// even a circle.
+const MAX_STEPS: u32 = 1000;
+
 type Pair<'t> = (Option<&'t Node>, &'t Node);
 
-/// Follows the rest of a path. Keys may hold dots and brackets, so the longest key that fits is
-/// tried first.
-fn find<'t>(tree: &'t Tree, node: &'t Node, key: Option<&'t Node>, rest: &str) -> Option<Pair<'t>> {
-    let rest = rest.strip_prefix('.').unwrap_or(rest);
-    if rest.is_empty() {
-        return Some((key, node));
-    }
-    match &tree.target(node)?.kind {
-        // The field was written in another shape, e.g. a string where a list is meant.
-        NodeKind::Scalar(_) => Some((key, node)),
-        NodeKind::Alias(_) => None,
-        NodeKind::Seq(items) => {
-            let (index, rest) = rest.strip_prefix('[')?.split_once(']')?;
-            find(tree, items.get(index.parse::<usize>().ok()?)?, None, rest)
-        }
-        NodeKind::Map(pairs) => find_in_map(tree, pairs, rest),
-    }
+struct Search<'t> {
+    tree: &'t Tree,
+    steps_left: u32,
 }
 
-fn find_in_map<'t>(tree: &'t Tree, pairs: &'t [(Node, Node)], rest: &str) -> Option<Pair<'t>> {
-    let mut fitting: Vec<_> = pairs
-        .iter()
-        .filter_map(|(key, value)| match &key.kind {
-            NodeKind::Scalar(text) => {
-                let after = rest.strip_prefix(text.as_str())?;
-                (after.is_empty() || after.starts_with(['.', '[']))
-                    .then_some((text.len(), key, value, after))
+impl<'t> Search<'t> {
+    fn new(tree: &'t Tree) -> Self {
+        Self {
+            tree,
+            steps_left: MAX_STEPS,
+        }
+    }
+
+    /// Follows the rest of a path. Keys may hold dots and brackets, so the longest key that fits
+    /// is tried first.
+    fn find(&mut self, node: &'t Node, key: Option<&'t Node>, rest: &str) -> Option<Pair<'t>> {
+        self.steps_left = self.steps_left.checked_sub(1)?;
+        let rest = rest.strip_prefix('.').unwrap_or(rest);
+        if rest.is_empty() {
+            return Some((key, node));
+        }
+        match &self.tree.target(node)?.kind {
+            // The field was written in another shape, e.g. a string where a list is meant.
+            NodeKind::Scalar(_) => Some((key, node)),
+            NodeKind::Alias(_) => None,
+            NodeKind::Seq(items) => {
+                let (index, rest) = rest.strip_prefix('[')?.split_once(']')?;
+                self.find(items.get(index.parse::<usize>().ok()?)?, None, rest)
+            }
+            NodeKind::Map(pairs) => self.find_in_map(pairs, rest),
+        }
+    }
+
+    fn find_in_map(&mut self, pairs: &'t [(Node, Node)], rest: &str) -> Option<Pair<'t>> {
+        self.steps_left = self.steps_left.checked_sub(1)?;
+        let mut fitting: Vec<_> = pairs
+            .iter()
+            .filter_map(|(key, value)| match &key.kind {
+                NodeKind::Scalar(text) => {
+                    let after = rest.strip_prefix(text.as_str())?;
+                    (after.is_empty() || after.starts_with(['.', '['])).then_some((
+                        text.len(),
+                        key,
+                        value,
+                        after,
+                    ))
+                }
+                _ => None,
+            })
+            .collect();
+        fitting.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
+        fitting
+            .into_iter()
+            .find_map(|(_, key, value, after)| self.find(value, Some(key), after))
+            .or_else(|| self.find_merged(pairs, rest))
+    }
+
+    fn find_merged(&mut self, pairs: &'t [(Node, Node)], rest: &str) -> Option<Pair<'t>> {
+        let merged = pairs
+            .iter()
+            .find(|(key, _)| matches!(&key.kind, NodeKind::Scalar(text) if text == "<<"));
+        match &self.tree.target(&merged?.1)?.kind {
+            NodeKind::Map(pairs) => self.find_in_map(pairs, rest),
+            NodeKind::Seq(items) => {
+                items
+                    .iter()
+                    .find_map(|item| match &self.tree.target(item)?.kind {
+                        NodeKind::Map(pairs) => self.find_in_map(pairs, rest),
+                        _ => None,
+                    })
             }
             _ => None,
-        })
-        .collect();
-    fitting.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
-    fitting
-        .into_iter()
-        .find_map(|(_, key, value, after)| find(tree, value, Some(key), after))
-        .or_else(|| find_merged(tree, pairs, rest))
-}
-
-fn find_merged<'t>(tree: &'t Tree, pairs: &'t [(Node, Node)], rest: &str) -> Option<Pair<'t>> {
-    let merged = pairs
-        .iter()
-        .find(|(key, _)| matches!(&key.kind, NodeKind::Scalar(text) if text == "<<"));
-    let target = tree.target(&merged?.1)?;
-    match &target.kind {
-        NodeKind::Map(pairs) => find_in_map(tree, pairs, rest),
-        NodeKind::Seq(items) => items.iter().find_map(|item| match &tree.target(item)?.kind {
-            NodeKind::Map(pairs) => find_in_map(tree, pairs, rest),
-            _ => None,
-        }),
-        _ => None,
+        }
     }
 }
 

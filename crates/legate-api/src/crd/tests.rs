@@ -53,7 +53,10 @@ fn versions_are_those_of_the_specification() {
     let stored = ("v3alpha1".to_owned(), true, true);
     let served = ("v2".to_owned(), true, false);
     let listed = ("v1".to_owned(), false, false);
-    assert_eq!(versions("listeners.getambassador.io"), [stored.clone()]);
+    assert_eq!(
+        versions("listeners.getambassador.io"),
+        std::slice::from_ref(&stored)
+    );
     assert_eq!(
         versions("hosts.getambassador.io"),
         [stored.clone(), served.clone()]
@@ -104,11 +107,11 @@ fn names_and_versions_have_what_kubectl_needs() {
 fn yaml_reads_back_as_the_same() {
     let value = json!({
         "plain": "text", "empty": "", "colon": "a: b", "word": "yes", "number": "1", "int": 1,
-        "list": ["a", {"x": 1, "y": [1, 2]}, [], {}], "map": {}, "quote": "say \"so\"\n",
+        "list": ["a", {"x": 1, "z": [1, 2]}, [], {}], "map": {}, "quote": "say \"so\"\n",
         "long": "word ".repeat(60).trim_end(),
     });
     let expected = "plain: text\nempty: \"\"\ncolon: \"a: b\"\nword: \"yes\"\nnumber: \"1\"\n\
-        int: 1\nlist:\n- a\n- x: 1\n  y:\n  - 1\n  - 2\n- []\n- {}\nmap: {}\n\
+        int: 1\nlist:\n- a\n- x: 1\n  z:\n  - 1\n  - 2\n- []\n- {}\nmap: {}\n\
         quote: \"say \\\"so\\\"\\n\"\nlong: >-\n";
     assert!(
         yaml::to_string(&value).starts_with(expected),

@@ -11,11 +11,17 @@ use crate::schema::{Form, Required, Shape};
 /// Deeper values are refused, so that nobody who walks them later runs out of stack.
 pub(super) const MAX_DEPTH: usize = 64;
 
+/// Of errors and of warnings, so many are reported per object; who has more of them has one mistake
+/// many times, and every report costs.
+const MAX_ISSUES: usize = 100;
+
 /// Checks `spec`; what does not fit is taken out and reported.
 pub(super) fn check(shape: &Shape, spec: &mut Value, issues: &mut Vec<Issue>) {
     let mut check = Check {
         path: "spec".to_owned(),
         issues,
+        errors: 0,
+        warnings: 0,
     };
     if !check.value(shape, spec) {
         *spec = Value::Object(Map::new());
@@ -25,6 +31,8 @@ pub(super) fn check(shape: &Shape, spec: &mut Value, issues: &mut Vec<Issue>) {
 struct Check<'a> {
     path: String,
     issues: &'a mut Vec<Issue>,
+    errors: usize,
+    warnings: usize,
 }
 
 impl Check<'_> {
@@ -76,9 +84,12 @@ impl Check<'_> {
             Some(_) if value.is_null() => false,
             Some(field) => self.within(name, |check| check.value(&field.shape, value)),
             None => {
-                let known = fields.iter().map(|field| field.name.as_str());
-                let path = format!("{}.{name}", self.path);
-                self.issues.push(unknown_field(&path, name, known));
+                if self.warnings < MAX_ISSUES {
+                    self.warnings += 1;
+                    let known = fields.iter().map(|field| field.name.as_str());
+                    let path = format!("{}.{name}", self.path);
+                    self.issues.push(unknown_field(&path, name, known));
+                }
                 false
             }
         });
@@ -194,12 +205,15 @@ impl Check<'_> {
 
     /// Reports at the current path; always false, as answer to "may it stay".
     fn refuse(&mut self, message: String, help: Option<String>) -> bool {
-        self.issues.push(Issue {
-            code: E_SCHEMA,
-            path: self.path.clone(),
-            message,
-            help,
-        });
+        if self.errors < MAX_ISSUES {
+            self.errors += 1;
+            self.issues.push(Issue {
+                code: E_SCHEMA,
+                path: self.path.clone(),
+                message,
+                help,
+            });
+        }
         false
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn read(
             .unwrap_or(0),
         creation_timestamp: string(&mut metadata, "creationTimestamp"),
     };
-    for name in metadata.keys() {
+    for name in metadata.keys().take(super::MAX_STRAY_FIELDS) {
         if !KNOWN.contains(&name.as_str()) {
             let path = format!("metadata.{name}");
             issues.push(unknown_field(&path, name, KNOWN.iter().copied()));

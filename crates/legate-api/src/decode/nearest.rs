@@ -11,7 +11,12 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     }
     let most = (name.len() / 3).max(1);
     known
-        .map(|candidate| (distance(&name, &simplified(candidate)), candidate))
+        .filter_map(|candidate| {
+            let simple = simplified(candidate);
+            // No distance is less than the difference of the lengths.
+            let near = name.len().abs_diff(simple.len()) <= most;
+            near.then(|| (distance(&name, &simple), candidate))
+        })
         .filter(|(distance, _)| *distance <= most)
         .min()
         .map(|(_, candidate)| candidate)
@@ -70,7 +75,8 @@ mod tests {
             ("prefx", Some("prefix")),
             ("perfix", Some("prefix")),
             ("timeoutMs", Some("timeout_ms")),
-            ("timeout", None),
+            ("timeout", Some("timeout_ms")),
+            ("time", None),
             ("hostName", Some("hostname")),
             ("hosts", Some("host")),
             ("zzz", None),

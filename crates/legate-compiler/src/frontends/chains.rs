@@ -106,11 +106,12 @@ fn open(
     let omits = |host: &PreparedHost| {
         listener.security == SecurityModel::Insecure && host.insecure == InsecureAction::Reject
     };
-    let plain: Vec<VirtualHostKey> = owners
+    let mut plain: Vec<VirtualHostKey> = owners
         .values()
         .filter(|(at, _)| hosts.get(*at).is_some_and(|host| !omits(host)))
         .map(|(_, virtual_host)| virtual_host.clone())
         .collect();
+    plain.sort();
     let chain = FilterChain {
         listener: key.clone(),
         matches: ChainMatch::Plain,

@@ -11,7 +11,7 @@ pub(super) const ALIVE_PREFIX: &str = "/ambassador/v0/check_alive";
 pub(super) const READY_PREFIX: &str = "/ambassador/v0/check_ready";
 
 /// What is done with a key.
-enum Treatment {
+pub(super) enum Treatment {
     /// It is read.
     Honoured,
     /// It is not honoured yet. The value that changes nothing says so by itself.
@@ -23,7 +23,7 @@ enum Treatment {
 }
 
 /// A value of an unsupported key that asks for what happens anyway.
-enum Neutral {
+pub(super) enum Neutral {
     /// There is none: the key's presence asks for something.
     None,
     /// `false`
@@ -38,7 +38,7 @@ use Neutral::{False, None as Always, Special, Text};
 use Treatment::{Honoured, Ignored, Silent, Unsupported};
 
 #[rustfmt::skip]
-const KEYS: &[(&str, Treatment)] = &[
+pub(super) const KEYS: &[(&str, Treatment)] = &[
     // §5.1
     ("use_remote_address", Honoured),
     ("xff_num_trusted_hops", Honoured),

@@ -8,8 +8,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -29,13 +29,14 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
 }
 
+/// What the handles and the thread of a log file share.
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     shards: Box<[Shard]>,
     state: Mutex<State>,
     /// For the thread: there is something to do.
     wake: Condvar,
-    /// For [`Writer::flush`]: something was done.
+    /// For [`Shared::flush`]: something was done.
     written: Condvar,
     metrics: Arc<Metrics>,
     /// Lines that this file dropped, for the report.
@@ -132,20 +133,9 @@ impl Writer {
         }
     }
 
-    /// Waits until what was appended before is written, or the deadline.
-    pub(super) fn flush(&self, deadline: Instant) {
-        let shared = &*self.shared;
-        let mut state = shared.state.lock();
-        state.asked += 1;
-        let wanted = state.asked;
-        state.pending = true;
-        state.hurry = true;
-        shared.wake.notify_one();
-        while state.done < wanted && !state.ended {
-            if shared.written.wait_until(&mut state, deadline).timed_out() {
-                return;
-            }
-        }
+    /// To wait for the thread even after the last handle is gone.
+    pub(super) fn shared(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
     }
 }
 
@@ -158,6 +148,21 @@ impl Drop for Writer {
 }
 
 impl Shared {
+    /// Waits until what was appended before is written, or the deadline.
+    pub(super) fn flush(&self, deadline: Instant) {
+        let mut state = self.state.lock();
+        state.asked += 1;
+        let wanted = state.asked;
+        state.pending = true;
+        state.hurry = true;
+        self.wake.notify_one();
+        while state.done < wanted && !state.ended {
+            if self.written.wait_until(&mut state, deadline).timed_out() {
+                return;
+            }
+        }
+    }
+
     fn run(&self, mut target: Option<impl Write>, path: &str) {
         let mut batch = Vec::new();
         let mut reported = false;

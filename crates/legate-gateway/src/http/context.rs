@@ -16,7 +16,7 @@ use crate::timers::Timers;
 use crate::upstream::WorkerPool;
 
 /// Rewrites the peer's address at accept.
-pub(crate) type PeerHook = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
+pub type PeerHook = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
 
 /// What the workers of a process share. Nothing here is written per request.
 pub(crate) struct Process {

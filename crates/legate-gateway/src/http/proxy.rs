@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -25,7 +26,6 @@ use super::upgrade;
 use crate::config::{Plan, Target};
 use crate::error::ProxyError;
 use crate::reply::{Flag, Flags, Reply, is_grpc};
-use crate::request::facts::Captured;
 use crate::request::{CompiledHost, CompiledPolicy, Facts};
 use crate::upstream::{Call, ClusterHandle, UpstreamBody};
 
@@ -72,7 +72,7 @@ async fn proxy(
     on_upgrade: Option<OnUpgrade>,
     about: About<'_>,
 ) -> Response<ResponseBody> {
-    let row = Rc::clone(&forward.row);
+    let row = Arc::clone(&forward.row);
     let Some(Target::Cluster { cluster, policy }) = target(&row.payload, forward.target) else {
         note(exchange, &head, about.version);
         return respond::local(exchange, Reply::cluster_not_found(), &about);
@@ -121,7 +121,7 @@ fn target(plan: &Plan, index: usize) -> Option<&Target> {
 /// Sends within the route's limits.
 async fn send(
     exchange: &Rc<Exchange>,
-    cluster: &std::sync::Arc<ClusterHandle>,
+    cluster: &Arc<ClusterHandle>,
     request: Request<RequestBody>,
     call: &mut Call,
 ) -> Result<Response<UpstreamBody>, Reply> {

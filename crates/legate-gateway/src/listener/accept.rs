@@ -130,8 +130,7 @@ async fn handshake(config: &PortConfig, socket: Socket) -> Result<Established, H
     let choose = |sni: Option<&str>| {
         let routes = config.router.listener(config.key.as_str())?;
         let chain = routes.choose_chain(sni)?;
-        let tls = config.tls.chain(chain.key())?;
-        Some(((), tls.clone()))
+        config.tls.chain(chain.key()).cloned()
     };
     let done = tls::handshake(socket, choose).await?;
     Ok(Established {

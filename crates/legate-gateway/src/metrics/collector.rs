@@ -30,8 +30,10 @@ impl Collector for Metrics {
             "Replies made by the gateway itself by response flag",
             Flag::ALL
                 .iter()
+                .map(|flag| flag.as_str())
+                .chain(["-"])
                 .zip(flags)
-                .map(|(flag, value)| ([("flag", flag.as_str())], value)),
+                .map(|(flag, value)| ([("flag", flag)], value)),
         )?;
         let handshakes = self.handshakes.sums();
         counters(

@@ -32,6 +32,7 @@ const LINES: &[(&str, &str)] = &[
     ("legate_upstream_requests_total{code_class=\"2xx\"}", "4000"),
     ("legate_local_replies_total{flag=\"NR\"}", "1"),
     ("legate_local_replies_total{flag=\"UH\"}", "0"),
+    ("legate_local_replies_total{flag=\"-\"}", "1"),
     ("legate_tls_handshakes_total{result=\"unrecognized_name\"}", "1"),
     ("legate_access_log_dropped_total", "7"),
     ("legate_config_generation", "12"),

@@ -13,15 +13,12 @@ fn rows() -> Vec<Row> { vec![
     (Reply::route_timeout(), 504, "upstream request timeout", "UT", "upstream_response_timeout", false),
     (Reply::stream_idle(true), 504, "stream timeout", "SI", "stream_idle_timeout", false),
     (Reply::stream_idle(false), 408, "stream timeout", "SI", "stream_idle_timeout", true),
-    (Reply::payload_too_large(), 413, "Payload Too Large", "", "request_payload_too_large", true),
-    (Reply::headers_too_large(), 431, "Request Header Fields Too Large", "DPE", "http1.headers_too_large", true),
     (Reply::bad_request("x"), 400, "Bad Request", "DPE", "x", true),
     (Reply::missing_host(), 400, "", "", "missing_host_header", false),
     (Reply::bad_path(), 400, "", "", "path_normalization_failed", false),
     (Reply::low_version(), 426, "", "DPE", "low_version", true),
     (Reply::upgrade_refused(), 403, "", "", "upgrade_failed", false),
     (Reply::ip_denied(), 403, "RBAC: access denied", "", "rbac_access_denied_matched_policy[none]", false),
-    (Reply::overloaded(), 503, "envoy overloaded", "OM", "overload", false),
 ] }
 
 #[test]

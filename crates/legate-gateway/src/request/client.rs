@@ -182,7 +182,7 @@ fn append_peer(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
     }
     let lines = headers.get_all(X_FORWARDED_FOR);
     let mut joined = Vec::with_capacity(128);
-    for line in lines {
+    for line in lines.iter().filter(|line| !line.is_empty()) {
         joined.extend_from_slice(line.as_bytes());
         joined.push(b',');
     }

@@ -64,6 +64,9 @@ fn normalise(path: &str, merge: bool, reject: bool) -> Result<Cow<'_, str>, Path
     if merge {
         out.dedup_by(|next, last| *next == b'/' && *last == b'/');
     }
+    if out == path.as_bytes() {
+        return Ok(Cow::Borrowed(path));
+    }
     // Only ASCII was pushed.
     Ok(Cow::Owned(
         String::from_utf8(out).unwrap_or_else(|_| "/".to_owned()),

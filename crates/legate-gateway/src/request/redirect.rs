@@ -93,6 +93,10 @@ fn assemble(scheme: &str, host: &str, path: &str, query: Option<&str>) -> Header
     push_clean(&mut out, scheme);
     out.extend_from_slice(b"://");
     push_clean(&mut out, host);
+    // A path without it would continue the host's name.
+    if !path.starts_with('/') {
+        out.push(b'/');
+    }
     push_clean(&mut out, path);
     if let Some(query) = query {
         out.push(b'?');

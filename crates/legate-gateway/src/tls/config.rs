@@ -14,8 +14,9 @@ use rustls_pki_types::{
     PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
 
-/// Sessions that TLS 1.2 clients without tickets may resume, per configuration.
-const SESSIONS: usize = 1024;
+/// Sessions that TLS 1.2 clients without tickets may resume, per configuration. Few: such clients
+/// are rare, and there may be thousands of configurations.
+const SESSIONS: usize = 32;
 
 /// Why a configuration cannot be built. The compiler checks all of these; a gateway checks again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,6 +4,7 @@
 //! any configuration answers. Nothing here has a timeout: the accept stage has one deadline.
 
 use std::io;
+use std::sync::Arc;
 
 use rustls::server::{Accepted, Acceptor};
 use rustls::{ProtocolVersion, ServerConnection};
@@ -15,7 +16,6 @@ use super::TlsInfo;
 use super::config::cipher_name;
 use super::peer::PeerCertificate;
 use super::table::{Termination, TlsChain};
-use std::sync::Arc;
 
 /// Fatal alert `unrecognized_name`, as a whole record.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -26,11 +26,9 @@ const VERSION_AT: usize = 9;
 
 /// A finished handshake.
 #[derive(Debug)]
-pub(crate) struct Handshaken<IO, C> {
+pub(crate) struct Handshaken<IO> {
     /// The stream.
     pub(crate) stream: TlsStream<IO>,
-    /// What the choice returned beside the chain.
-    pub(crate) chosen: C,
     /// How it was terminated.
     pub(crate) termination: Arc<Termination>,
     /// For routing and logs.
@@ -71,11 +69,11 @@ impl HandshakeError {
 }
 
 /// Performs a handshake. `choose` gets the client's server name, lower-case, and says which chain
-/// takes it (with whatever the caller wants back); `None` is answered with `unrecognized_name`.
-pub(crate) async fn handshake<IO, C>(
+/// takes it; `None` is answered with `unrecognized_name`.
+pub(crate) async fn handshake<IO>(
     mut stream: IO,
-    choose: impl FnOnce(Option<&str>) -> Option<(C, TlsChain)>,
-) -> Result<Handshaken<IO, C>, HandshakeError>
+    choose: impl FnOnce(Option<&str>) -> Option<TlsChain>,
+) -> Result<Handshaken<IO>, HandshakeError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -84,14 +82,14 @@ where
         .client_hello()
         .server_name()
         .map(str::to_ascii_lowercase);
-    let (chosen, termination) = match choose(sni.as_deref()) {
-        Some((chosen, TlsChain::Terminate(termination))) => (chosen, termination),
+    let termination = match choose(sni.as_deref()) {
+        Some(TlsChain::Terminate(termination)) => termination,
         // A client too old for any chain is told that, whatever name it sends.
         _ if version < u16::from(ProtocolVersion::TLSv1_2) => {
             say(&mut stream, &PROTOCOL_VERSION).await;
             return Err(HandshakeError::TooOld);
         }
-        Some((_, TlsChain::Refuse(reason))) => {
+        Some(TlsChain::Refuse(reason)) => {
             say(&mut stream, &UNRECOGNIZED_NAME).await;
             return Err(HandshakeError::Refused(reason));
         }
@@ -111,7 +109,6 @@ where
     let info = info(stream.get_ref().1, sni);
     Ok(Handshaken {
         stream,
-        chosen,
         termination,
         info,
     })
@@ -124,7 +121,8 @@ where
 {
     let mut acceptor = Acceptor::default();
     let mut head = Vec::with_capacity(VERSION_AT + 2);
-    let mut buffer = [0; 2048];
+    // On the heap: the future lives as long as the connection, and most hellos are large.
+    let mut buffer = vec![0; 2048];
     loop {
         let read = stream
             .read(&mut buffer)

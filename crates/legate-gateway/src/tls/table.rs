@@ -6,12 +6,13 @@ use std::sync::Arc;
 use legate_config::hash::Hash128;
 use legate_config::key::{ChainKey, ListenerKey};
 use legate_config::listener::{ChainTls, ClientAuth, DownstreamTls, TlsVersion};
+use legate_config::secret::{CaBundle, Certificate, RevocationList};
 use legate_config::snapshot::Snapshot;
+use legate_config::table::Entry;
 use rustls::ServerConfig;
 use serde::Serialize;
 
 use super::config::{self, Material, TlsConfigError};
-use super::names::covers;
 
 /// What a chain does with a handshake.
 #[derive(Debug, Clone)]
@@ -22,19 +23,6 @@ pub(crate) enum TlsChain {
     Refuse(Arc<str>),
 }
 
-impl TlsChain {
-    /// Whether a connection that this chain took may carry requests for a host of another chain:
-    /// its certificate covers the host, and the handshake would have been the same otherwise.
-    pub(crate) fn covers(&self, other: &Self, host: &str) -> bool {
-        match (self, other) {
-            (Self::Terminate(own), Self::Terminate(other)) => {
-                same_policy(own, other) && covers(&own.names, host)
-            }
-            _ => false,
-        }
-    }
-}
-
 /// How handshakes are terminated. Shared by all chains with equal settings and material.
 #[derive(Debug)]
 pub(crate) struct Termination {
@@ -42,6 +30,8 @@ pub(crate) struct Termination {
     pub(crate) config: Arc<ServerConfig>,
     /// Names that the certificate covers.
     pub(crate) names: Vec<String>,
+    /// Hash of the settings and the material.
+    id: Hash128,
     /// Equal policies are interchangeable, certificates aside.
     policy: Hash128,
 }
@@ -65,10 +55,29 @@ impl TlsTable {
     }
 }
 
-/// Configurations that are in use, by what they were made from.
+/// Configurations that are in use.
 #[derive(Debug, Default)]
 pub(crate) struct TlsStore {
+    /// By settings and material: what chains share.
     built: HashMap<Hash128, Arc<Termination>>,
+    /// By chain: so that an unchanged one costs a look-up.
+    chains: HashMap<ChainKey, (Inputs, Arc<Termination>)>,
+}
+
+/// Hashes of everything that a chain's configuration is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Inputs {
+    chain: Hash128,
+    certificate: Hash128,
+    ca: Option<Hash128>,
+    crl: Option<Hash128>,
+}
+
+/// The entries that hold a configuration's material.
+struct Found<'a> {
+    certificate: &'a Entry<Certificate>,
+    ca: Option<&'a Entry<CaBundle>>,
+    crl: Option<&'a Entry<RevocationList>>,
 }
 
 /// The tables for a snapshot.
@@ -89,7 +98,7 @@ impl TlsStore {
     /// Builds the tables for a snapshot. Configurations whose settings and material did not change
     /// are kept, with their session tickets; others are dropped.
     pub(crate) fn update(&mut self, snapshot: &Snapshot) -> TlsTables {
-        let mut next = HashMap::new();
+        let mut next = Self::default();
         let mut tables: BTreeMap<ListenerKey, TlsTable> = BTreeMap::new();
         let mut rejected = Vec::new();
         for (key, entry) in snapshot.chains.iter() {
@@ -97,7 +106,7 @@ impl TlsStore {
                 None => continue,
                 Some(ChainTls::Refuse(reason)) => TlsChain::Refuse(reason.as_str().into()),
                 Some(ChainTls::Terminate(settings)) => {
-                    match self.termination(snapshot, settings, &mut next) {
+                    match self.terminate(snapshot, (key, entry.hash), settings, &mut next) {
                         Ok(termination) => TlsChain::Terminate(termination),
                         Err(error) => {
                             let reason = error.to_string();
@@ -111,7 +120,7 @@ impl TlsStore {
             let table = tables.entry(entry.value.listener.clone()).or_default();
             table.chains.insert(key.clone(), chain);
         }
-        self.built = next;
+        *self = next;
         TlsTables {
             listeners: tables
                 .into_iter()
@@ -121,12 +130,61 @@ impl TlsStore {
         }
     }
 
-    fn termination(
+    fn terminate(
         &self,
         snapshot: &Snapshot,
+        (key, hash): (&ChainKey, Hash128),
         settings: &DownstreamTls,
-        next: &mut HashMap<Hash128, Arc<Termination>>,
+        next: &mut Self,
     ) -> Result<Arc<Termination>, TlsConfigError> {
+        let found = Found::look_up(snapshot, settings)?;
+        let inputs = Inputs {
+            chain: hash,
+            certificate: found.certificate.hash,
+            ca: found.ca.map(|entry| entry.hash),
+            crl: found.crl.map(|entry| entry.hash),
+        };
+        let known = self.chains.get(key);
+        let termination = match known.filter(|(known, _)| *known == inputs) {
+            Some((_, known)) => Arc::clone(known),
+            None => self.build(settings, &found, next)?,
+        };
+        next.built
+            .entry(termination.id)
+            .or_insert_with(|| Arc::clone(&termination));
+        next.chains
+            .insert(key.clone(), (inputs, Arc::clone(&termination)));
+        Ok(termination)
+    }
+
+    fn build(
+        &self,
+        settings: &DownstreamTls,
+        found: &Found<'_>,
+        next: &Self,
+    ) -> Result<Arc<Termination>, TlsConfigError> {
+        let ca = found.ca.map(|entry| entry.hash);
+        let crl = found.crl.map(|entry| entry.hash);
+        let id = Hash128::of(&(settings, found.certificate.hash, ca, crl));
+        if let Some(known) = next.built.get(&id).or_else(|| self.built.get(&id)) {
+            return Ok(Arc::clone(known));
+        }
+        let material = Material {
+            certificate: &found.certificate.value,
+            ca: found.ca.map(|entry| &*entry.value),
+            crl: found.crl.map(|entry| &*entry.value),
+        };
+        Ok(Arc::new(Termination {
+            config: Arc::new(config::build(settings, &material)?),
+            names: found.certificate.value.names.clone(),
+            id,
+            policy: policy(settings, ca, crl),
+        }))
+    }
+}
+
+impl<'a> Found<'a> {
+    fn look_up(snapshot: &'a Snapshot, settings: &DownstreamTls) -> Result<Self, TlsConfigError> {
         let missing = |kind, key: &dyn std::fmt::Display| TlsConfigError::Missing {
             kind,
             key: key.to_string(),
@@ -149,27 +207,11 @@ impl TlsStore {
                 list.ok_or_else(|| missing("revocation list", crl))
             })
             .transpose()?;
-        let ca_hash = ca.map(|entry| entry.hash);
-        let crl_hash = crl.map(|entry| entry.hash);
-        let id = Hash128::of(&(settings, certificate.hash, ca_hash, crl_hash));
-        let known = next.get(&id).or_else(|| self.built.get(&id)).cloned();
-        let termination = match known {
-            Some(known) => known,
-            None => Arc::new(Termination {
-                config: Arc::new(config::build(
-                    settings,
-                    &Material {
-                        certificate: &certificate.value,
-                        ca: ca.map(|entry| &*entry.value),
-                        crl: crl.map(|entry| &*entry.value),
-                    },
-                )?),
-                names: certificate.value.names.clone(),
-                policy: policy(settings, ca_hash, crl_hash),
-            }),
-        };
-        next.insert(id, Arc::clone(&termination));
-        Ok(termination)
+        Ok(Self {
+            certificate,
+            ca,
+            crl,
+        })
     }
 }
 

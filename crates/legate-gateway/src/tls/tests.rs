@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::TlsConnector;
 
+use super::handshake::Handshaken;
 use super::table::TlsTables;
 use super::*;
 
@@ -153,7 +154,7 @@ fn client(ca: &Ca, with: Option<&Leaf>, alpn: &[&str]) -> ClientConfig {
     config
 }
 
-type Outcome = Result<Handshaken<DuplexStream, ()>, HandshakeError>;
+type Outcome = Result<Handshaken<DuplexStream>, HandshakeError>;
 
 /// A handshake between a real client and one chain; the client also reads a byte, since TLS 1.3
 /// tells it about a bad client certificate only then.
@@ -168,7 +169,7 @@ async fn shake(config: Arc<ClientConfig>, name: &str, with: Option<TlsChain>) ->
         Some(())
     };
     let accept = async move {
-        let mut outcome = handshake(far, |_| with.map(|chain| ((), chain))).await;
+        let mut outcome = handshake(far, |_| with).await;
         if let Ok(done) = &mut outcome {
             let _ = done.stream.write_all(b"x").await;
             let _ = done.stream.flush().await;

@@ -363,8 +363,8 @@ fn check_http1(response: &Response<Incoming>, upgrade: bool) -> Result<(), Proxy
     Ok(())
 }
 
-/// What a failure of hyper's means, before response headers or in the body.
-pub(crate) fn classify(error: &hyper::Error) -> ProxyError {
+/// What a failure of hyper's means before response headers.
+fn classify(error: &hyper::Error) -> ProxyError {
     if error.is_parse() {
         return ProxyError::new(ErrorKind::Protocol);
     }

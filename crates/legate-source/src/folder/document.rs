@@ -139,8 +139,9 @@ impl Document {
                 fresh.content.unknown.push(format!("{api_version} {kind}"));
             }
             Decoded::NotAnObject { message } => {
-                let mut note = Diagnostic::global(codes::W_NOT_AN_OBJECT, message)
-                    .help("give it apiVersion, kind and metadata.name, or move it out of the folder");
+                let mut note = Diagnostic::global(codes::W_NOT_AN_OBJECT, message).help(
+                    "give it apiVersion, kind and metadata.name, or move it out of the folder",
+                );
                 note.location = Some(self.locate(&items, "", Side::Value));
                 fresh.content.notes.push(note);
             }
@@ -247,8 +248,7 @@ impl Trees {
             self.built.clear();
         }
         let slot = self.built.entry(Arc::as_ptr(document));
-        let (_, tree) = slot
-            .or_insert_with(|| (Arc::clone(document), Tree::parse(&document.text)));
+        let (_, tree) = slot.or_insert_with(|| (Arc::clone(document), Tree::parse(&document.text)));
         tree.as_ref()
     }
 }
@@ -256,7 +256,11 @@ impl Trees {
 /// Takes the items out of a `List` of any kind; items of a typed list may leave out what they are.
 fn list_items(value: &mut Value) -> Option<Vec<Value>> {
     let object = value.as_object_mut()?;
-    let item_kind = object.get("kind")?.as_str()?.strip_suffix("List")?.to_owned();
+    let item_kind = object
+        .get("kind")?
+        .as_str()?
+        .strip_suffix("List")?
+        .to_owned();
     let api_version = object.get("apiVersion").cloned();
     let Value::Array(mut items) = object.get_mut("items")?.take() else {
         return None;
@@ -266,7 +270,8 @@ fn list_items(value: &mut Value) -> Option<Vec<Value>> {
             if let Some(version) = &api_version {
                 item.entry("apiVersion").or_insert_with(|| version.clone());
             }
-            item.entry("kind").or_insert_with(|| Value::from(item_kind.as_str()));
+            item.entry("kind")
+                .or_insert_with(|| Value::from(item_kind.as_str()));
         }
     }
     Some(items)

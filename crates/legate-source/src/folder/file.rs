@@ -78,7 +78,10 @@ impl FileState {
     /// All entries with a claim to be served. The second half says: only while nobody else has
     /// one, because it is what was there before.
     pub(super) fn claims(&self) -> impl Iterator<Item = (&Arc<Entry>, bool)> {
-        let live = self.documents.iter().flat_map(|(_, content)| &content.entries);
+        let live = self
+            .documents
+            .iter()
+            .flat_map(|(_, content)| &content.entries);
         let vanished = self.vanished.is_some();
         live.map(move |entry| (entry, vanished))
             .chain(self.kept.iter().map(|entry| (entry, true)))
@@ -98,7 +101,8 @@ impl FileState {
             Err(problem) => {
                 // Nothing is known about the content now, so all of it stays.
                 let live = std::mem::take(&mut self.documents);
-                self.kept.extend(live.into_iter().flat_map(|(_, content)| content.entries));
+                self.kept
+                    .extend(live.into_iter().flat_map(|(_, content)| content.entries));
                 self.problem = Some(problem);
                 return Vec::new();
             }
@@ -134,7 +138,10 @@ impl FileState {
         if !self.documents.iter().any(|(_, content)| content.broken) {
             return;
         }
-        let live = self.documents.iter().flat_map(|(_, content)| &content.entries);
+        let live = self
+            .documents
+            .iter()
+            .flat_map(|(_, content)| &content.entries);
         let live: BTreeSet<_> = live.map(|entry| entry.key.clone()).collect();
         let earlier = before.iter().flat_map(|(_, content)| &content.entries);
         self.kept = kept

@@ -48,10 +48,7 @@ pub(super) fn load(reads: Vec<(Arc<str>, Read)>, namespace: &str) -> Vec<Loaded>
 type Job<T> = (usize, T);
 
 /// Decodes in parallel, keeping the order.
-fn decode_all(
-    jobs: Vec<Job<Pending>>,
-    namespace: &str,
-) -> Vec<Job<(Arc<Document>, Fresh)>> {
+fn decode_all(jobs: Vec<Job<Pending>>, namespace: &str) -> Vec<Job<(Arc<Document>, Fresh)>> {
     let decode = |(file, pending): Job<Pending>| (file, pending.decode(namespace));
     let threads = thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
     if threads < 2 || jobs.len() < BATCH {

@@ -63,8 +63,7 @@ pub(super) fn read(path: &Path, name: &str) -> Read {
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let mut stamp = Stamp::default();
-    let text = read_text(path, &mut stamp)
-        .map_err(|refusal| refusal.diagnostic(name));
+    let text = read_text(path, &mut stamp).map_err(|refusal| refusal.diagnostic(name));
     Read { stamp, json, text }
 }
 
@@ -83,7 +82,9 @@ pub(super) fn read_stdin(name: &str) -> Read {
 
 /// `{` also starts a YAML flow mapping.
 fn looks_like_json(text: &str) -> bool {
-    crate::json::split(text).iter().all(|(_, value)| value.is_ok())
+    crate::json::split(text)
+        .iter()
+        .all(|(_, value)| value.is_ok())
 }
 
 enum Refusal {

@@ -24,9 +24,17 @@ impl<'s> Finder<'s> {
         }
     }
 
-    pub(super) fn locate(&mut self, object: &ObjectRef, path: &str, side: Side) -> Option<Location> {
+    pub(super) fn locate(
+        &mut self,
+        object: &ObjectRef,
+        path: &str,
+        side: Side,
+    ) -> Option<Location> {
         let key = ObjectKey {
-            kind: Kind::ALL.iter().copied().find(|kind| kind.as_str() == object.kind)?,
+            kind: Kind::ALL
+                .iter()
+                .copied()
+                .find(|kind| kind.as_str() == object.kind)?,
             namespace: object.namespace.clone(),
             name: object.name.clone(),
         };

@@ -92,8 +92,14 @@ impl State {
     }
 
     /// Looks at everything again; files whose stamp is unchanged are not read, unless `suspects`
-    /// names them.
-    pub(super) fn rescan(&mut self, suspects: &BTreeSet<PathBuf>, changes: &mut Changes, now: Instant) {
+    /// names them. Files that are `busy` being written are left for later.
+    pub(super) fn rescan(
+        &mut self,
+        suspects: &BTreeSet<PathBuf>,
+        busy: &BTreeMap<PathBuf, Instant>,
+        changes: &mut Changes,
+        now: Instant,
+    ) {
         self.walk = walk(&self.paths);
         let found: Vec<(Arc<str>, FoundFile)> = self
             .walk
@@ -108,7 +114,7 @@ impl State {
                     && file.stamp.still(&found.stamp)
                     && !suspects.contains(&found.path)
             });
-            if !unchanged {
+            if !unchanged && !busy.contains_key(&found.path) {
                 self.reread(name, &found.path, changes);
             }
         }
@@ -324,11 +330,16 @@ impl State {
                 continue;
             };
             self.leaving.remove(key);
-            let known = slot.serving.as_ref().is_some_and(|old| old.same_text(&best));
+            let known = slot
+                .serving
+                .as_ref()
+                .is_some_and(|old| old.same_text(&best));
             if !known {
                 let decoded = changes.fresh.remove(&Arc::as_ptr(&best));
-                let object = decoded
-                    .or_else(|| best.document.read_item(&best.items, &self.options.namespace));
+                let object = decoded.or_else(|| {
+                    best.document
+                        .read_item(&best.items, &self.options.namespace)
+                });
                 update.upserts.extend(object);
             }
             slot.serving = Some(best);
@@ -337,7 +348,11 @@ impl State {
         let over: Vec<_> = over.map(|(key, _)| key.clone()).collect();
         for key in over {
             self.leaving.remove(&key);
-            if self.slots.remove(&key).is_some_and(|slot| slot.serving.is_some()) {
+            if self
+                .slots
+                .remove(&key)
+                .is_some_and(|slot| slot.serving.is_some())
+            {
                 update.removals.push(key);
             }
         }

@@ -37,12 +37,19 @@ fn load(path: &Path) -> (FolderSource, Update) {
 }
 
 fn names(update: &Update) -> Vec<&str> {
-    let names = update.upserts.iter().map(|object| object.meta.name.as_str());
+    let names = update
+        .upserts
+        .iter()
+        .map(|object| object.meta.name.as_str());
     names.collect()
 }
 
 fn removed(update: &Update) -> Vec<&str> {
-    update.removals.iter().map(|key| key.name.as_str()).collect()
+    update
+        .removals
+        .iter()
+        .map(|key| key.name.as_str())
+        .collect()
 }
 
 /// Diagnostics as `code file:line`, with the file's name only.

@@ -43,7 +43,9 @@ pub(super) fn is_manifest(path: &Path) -> bool {
         .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().and_then(|extension| extension.to_str());
     let known = extension.is_some_and(|extension| {
-        ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        ["yaml", "yml", "json"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
     });
     known && !hidden
 }
@@ -88,7 +90,8 @@ impl Walk {
             Ok(_) => {
                 let message = format!("`{}` is nested too deeply", shown.display());
                 let help = "name the folder itself as a PATH";
-                self.problems.push(codes::file(&shown.display().to_string(), message, help));
+                self.problems
+                    .push(codes::file(&shown.display().to_string(), message, help));
                 return;
             }
             Err(error) => return self.unreadable(shown, &error),
@@ -131,6 +134,10 @@ impl Walk {
     fn unreadable(&mut self, shown: &Path, error: &std::io::Error) {
         let shown = shown.display().to_string();
         let message = format!("`{shown}` cannot be read: {}", reason(error));
-        self.problems.push(codes::file(&shown, message, "check the path and its permissions"));
+        self.problems.push(codes::file(
+            &shown,
+            message,
+            "check the path and its permissions",
+        ));
     }
 }

@@ -14,10 +14,10 @@ use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::Update;
 use super::reader::Stamp;
 use super::state::{Changes, State};
 use super::walk::is_manifest;
-use super::Update;
 
 /// How long a file that is being written may be silent before it is read all the same.
 const WRITER_SILENCE: Duration = Duration::from_millis(50);
@@ -166,7 +166,7 @@ impl Worker {
         let mut changes = Changes::default();
         if self.look_at(&look, &mut changes, now) && self.follow_directories() {
             // Files may have come into a new directory before it was watched.
-            lock(&self.state).rescan(&look.files, &mut changes, now);
+            lock(&self.state).rescan(&look.files, &self.writing, &mut changes, now);
             self.follow_directories();
         }
         let looked = look.everywhere || !look.files.is_empty();
@@ -188,7 +188,7 @@ impl Worker {
             walk |= !state.touch(path, changes);
         }
         if walk {
-            state.rescan(&look.files, changes, now);
+            state.rescan(&look.files, &self.writing, changes, now);
         }
         walk
     }

@@ -45,8 +45,18 @@ fn fields_are_found() {
         ("", Side::Value, 3, "kind: Mapping"),
         ("kind", Side::Value, 3, "Mapping"),
         ("metadata.name", Side::Value, 5, "quote"),
-        ("metadata.labels.app.kubernetes.io/name", Side::Value, 7, "quote"),
-        ("spec.hosts", Side::Value, 9, "[a.example.com, 'b.example.com']"),
+        (
+            "metadata.labels.app.kubernetes.io/name",
+            Side::Value,
+            7,
+            "quote",
+        ),
+        (
+            "spec.hosts",
+            Side::Value,
+            9,
+            "[a.example.com, 'b.example.com']",
+        ),
         ("spec.hosts[1]", Side::Value, 9, "'b.example.com'"),
         ("spec.hosts[2]", Side::Value, 3, "kind: Mapping"),
         ("spec.prefix", Side::Value, 10, "\"/quote/\""),
@@ -85,18 +95,54 @@ items:
   - spec: {prefix: /b/}
     kind: Host
 ";
-    assert_eq!(marked(text, &[0], "spec.prefix", Side::Value), (4, "/a/".into()));
-    assert_eq!(marked(text, &[1, 0], "spec.prefix", Side::Value), (7, "/b/".into()));
-    assert_eq!(marked(text, &[1, 0], "spec.x", Side::Value), (8, "kind: Host".into()));
-    assert_eq!(marked(text, &[7], "spec.x", Side::Value), (1, "kind: List".into()));
+    assert_eq!(
+        marked(text, &[0], "spec.prefix", Side::Value),
+        (4, "/a/".into())
+    );
+    assert_eq!(
+        marked(text, &[1, 0], "spec.prefix", Side::Value),
+        (7, "/b/".into())
+    );
+    assert_eq!(
+        marked(text, &[1, 0], "spec.x", Side::Value),
+        (8, "kind: Host".into())
+    );
+    assert_eq!(
+        marked(text, &[7], "spec.x", Side::Value),
+        (1, "kind: List".into())
+    );
 }
 
 #[test]
 fn json_and_what_is_no_document_have_places_too() {
     let text = "{\n  \"kind\": \"Mapping\",\n  \"spec\": {\"a.b\": [1,\n    22]}}";
-    assert_eq!(marked(text, &[], "spec.a.b[1]", Side::Value), (4, "22".into()));
-    assert_eq!(marked(text, &[], "spec.x", Side::Value), (2, "\"kind\": \"Mapping\"".into()));
-    assert_eq!(marked("\n# x\n  just text\n", &[], "spec", Side::Value), (3, "just text".into()));
+    assert_eq!(
+        marked(text, &[], "spec.a.b[1]", Side::Value),
+        (4, "22".into())
+    );
+    assert_eq!(
+        marked(text, &[], "spec.x", Side::Value),
+        (2, "\"kind\": \"Mapping\"".into())
+    );
+    assert_eq!(
+        marked("\n# x\n  just text\n", &[], "spec", Side::Value),
+        (3, "just text".into())
+    );
     assert_eq!(locate("", &[], "spec", Side::Value).line, 1);
     assert_eq!(marked("a: [\n", &[], "a", Side::Value), (1, "a: [".into()));
+}
+
+#[test]
+fn circles_end() {
+    for text in [
+        "a: &x {<<: *x}",
+        "a: &x {\"\": *x}",
+        "&x a: [*x]",
+        "a: &x [[*x]]",
+        "&x {<<: [*x, *x], b: *x}",
+    ] {
+        for path in ["a.b", "a[0][0][0]", "[0]", "b.b.b.c", "a[0][0][0][0][0][0]"] {
+            assert_eq!(locate(text, &[], path, Side::Value).line, 1);
+        }
+    }
 }

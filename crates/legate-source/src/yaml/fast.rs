@@ -105,14 +105,16 @@ fn read_scalar(text: Cow<'_, str>, style: ScalarStyle) -> Option<Value> {
         "" | "~" | "null" => return Some(Value::Null),
         _ => {}
     }
-    let number_like = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+    let number_like =
+        text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
     if let Some(number) = small_integer(&text) {
         return Some(Value::from(number));
     }
     if number_like || has_meaning(&text) {
         // The full reader looks at this one scalar. Text that would mean something else as a
         // document of its own goes back to it with everything around it.
-        let alone = !text.starts_with("---") && !text.starts_with("...") && !text.contains(['\n', '#']);
+        let alone =
+            !text.starts_with("---") && !text.starts_with("...") && !text.contains(['\n', '#']);
         return alone.then(|| super::parse_full(&text).ok()).flatten();
     }
     Some(Value::String(text.into_owned()))
@@ -137,5 +139,6 @@ fn has_meaning(text: &str) -> bool {
     const WORDS: [&str; 13] = [
         "true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf", "infinity", "<<",
     ];
-    text.len() <= 8 && WORDS.iter().any(|word| text.eq_ignore_ascii_case(word)) || text.starts_with('=')
+    text.len() <= 8 && WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+        || text.starts_with('=')
 }

@@ -105,7 +105,10 @@ enum Content {
 
 impl Builder {
     /// Takes one event; `Some(Some(root))` when the first document's root is complete.
-    #[expect(clippy::option_option, reason = "outer: go on at all; inner: the finished root")]
+    #[expect(
+        clippy::option_option,
+        reason = "outer: go on at all; inner: the finished root"
+    )]
     fn take(&mut self, event: Event<'_>, span: Span) -> Option<Option<Node>> {
         let (kind, mark) = match event {
             Event::Scalar(text, _, anchor, _) => {

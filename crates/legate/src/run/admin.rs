@@ -47,8 +47,15 @@ impl AdminState for State {
     fn clusters_text(&self) -> String {
         let mut text = String::new();
         for cluster in self.gateway.view().clusters {
-            let name = &cluster.name;
-            for (fact, value) in &cluster.counters {
+            let name = &cluster.stats_name;
+            let counters = &cluster.counters;
+            for (fact, value) in [
+                ("cx_active", counters.cx_active),
+                ("cx_total", counters.cx_total),
+                ("cx_connect_fail", counters.cx_connect_fail),
+                ("rq_active", counters.rq_active),
+                ("rq_total", counters.rq_total),
+            ] {
                 let _ = writeln!(text, "{name}::{fact}::{value}");
             }
             for endpoint in &cluster.endpoints {
@@ -59,7 +66,30 @@ impl AdminState for State {
     }
 
     fn clusters_json(&self) -> Value {
-        json!({"cluster_statuses": self.gateway.view().clusters})
+        let clusters: Vec<Value> = self
+            .gateway
+            .view()
+            .clusters
+            .iter()
+            .map(|cluster| {
+                let counters = &cluster.counters;
+                json!({
+                    "name": cluster.stats_name,
+                    "key": cluster.key,
+                    "http2": cluster.http2,
+                    "tls": cluster.tls,
+                    "endpoint_set": cluster.endpoint_set,
+                    "resolving": cluster.resolving,
+                    "endpoints": cluster.endpoints,
+                    "cx_active": counters.cx_active,
+                    "cx_total": counters.cx_total,
+                    "cx_connect_fail": counters.cx_connect_fail,
+                    "rq_active": counters.rq_active,
+                    "rq_total": counters.rq_total,
+                })
+            })
+            .collect();
+        json!({"cluster_statuses": clusters})
     }
 
     fn listeners_text(&self) -> String {
@@ -76,7 +106,21 @@ impl AdminState for State {
     }
 
     fn listeners_json(&self) -> Value {
-        json!({"listener_statuses": self.gateway.view().listeners})
+        let listeners: Vec<Value> = self
+            .gateway
+            .view()
+            .listeners
+            .iter()
+            .map(|listener| {
+                json!({
+                    "name": listener.key,
+                    "declared_port": listener.declared,
+                    "local_address": listener.bound,
+                    "error": listener.error,
+                })
+            })
+            .collect();
+        json!({"listener_statuses": listeners})
     }
 
     fn server_info(&self) -> Value {

@@ -43,6 +43,13 @@ fn regex() -> RedirectPath {
     })
 }
 
+fn rest() -> RedirectPath {
+    RedirectPath::Regex(RegexReplace {
+        pattern: "^/(.*)$".into(),
+        substitution: vec![Replacement::Group(1)],
+    })
+}
+
 fn prefix(matched: usize) -> RedirectPath {
     RedirectPath::Prefix {
         matched,
@@ -72,6 +79,7 @@ fn rows() -> Vec<Row> { vec![
     (None, None, RedirectPath::Keep, "/a", None, "http://o.test:80/a"),
     (Some("https"), None, RedirectPath::Keep, "/a", None, "https://o.test/a"),
     (None, Some("n.test"), prefix(30), "/a", None, "http://n.test/a"),
+    (None, Some("n.test"), rest(), "/.evil.test/", None, "http://n.test/.evil.test/"),
     (None, Some("n.test"), regex(), "/z", Some("q"), "http://n.test/z?q"),
     (None, Some("n.test"), full("/ü x"), "/z", None, "http://n.test/%C3%BC%20x"),
 ] }

@@ -42,7 +42,7 @@ async fn answer_to(bytes: &[u8], with: Option<TlsChain>) -> (Outcome, Vec<u8>) {
         near.read_to_end(&mut answer).await.unwrap();
         answer
     };
-    tokio::join!(handshake(far, |_| with.map(|chain| ((), chain))), send)
+    tokio::join!(handshake(far, |_| with), send)
 }
 
 #[tokio::test]
@@ -107,6 +107,6 @@ async fn a_client_that_leaves_is_no_failure_of_tls() {
     let (mut near, far) = duplex(64);
     near.write_all(&[22, 3, 1]).await.unwrap();
     drop(near);
-    let outcome = handshake(far, |_| Option::<((), TlsChain)>::None).await;
+    let outcome = handshake(far, |_| None).await;
     assert!(matches!(outcome, Err(HandshakeError::Closed(_))));
 }

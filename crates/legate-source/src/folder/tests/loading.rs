@@ -5,9 +5,15 @@ use super::*;
 #[test]
 fn folders_are_read_recursively() {
     let folder = folder(&[
-        ("a.yaml", &join(&[mapping("one", "/1/"), mapping("two", "/2/")])),
+        (
+            "a.yaml",
+            &join(&[mapping("one", "/1/"), mapping("two", "/2/")]),
+        ),
         ("sub/deep/b.YML", &mapping("three", "/3/")),
-        ("c.json", r#"{"apiVersion":"getambassador.io/v3alpha1","kind":"Mapping","metadata":{"name":"four"},"spec":{"hostname":"*","prefix":"/4/","service":"x"}}"#),
+        (
+            "c.json",
+            r#"{"apiVersion":"getambassador.io/v3alpha1","kind":"Mapping","metadata":{"name":"four"},"spec":{"hostname":"*","prefix":"/4/","service":"x"}}"#,
+        ),
         ("README.md", "# no manifest"),
         (".hidden.yaml", &mapping("hidden", "/h/")),
         (".git/d.yaml", &mapping("hidden", "/h/")),
@@ -18,12 +24,19 @@ fn folders_are_read_recursively() {
     found.sort_unstable();
     assert_eq!(found, ["four", "one", "three", "two"]);
     assert_eq!(codes_of(&update), [""; 0]);
-    let place = source.locate(&key("two"), "spec.prefix", Side::Value).unwrap();
+    let place = source
+        .locate(&key("two"), "spec.prefix", Side::Value)
+        .unwrap();
     assert_eq!((place.line, place.column, place.length), (16, 11, 3));
     assert!(place.file.ends_with("a.yaml"));
-    assert_eq!(source.source_line(&place.file, 16).unwrap(), "  prefix: /2/");
+    assert_eq!(
+        source.source_line(&place.file, 16).unwrap(),
+        "  prefix: /2/"
+    );
     assert_eq!(source.text_at(&place).unwrap().first_line, 9);
-    let place = source.locate(&key("two"), "spec.nothing", Side::Value).unwrap();
+    let place = source
+        .locate(&key("two"), "spec.nothing", Side::Value)
+        .unwrap();
     assert_eq!(place.line, 11);
     assert_eq!(source.locate(&key("nobody"), "", Side::Value), None);
 }
@@ -37,7 +50,10 @@ fn a_syntax_error_costs_its_own_document() {
     assert_eq!(names(&update), ["one", "two"]);
     assert_eq!(codes_of(&update), ["E-YAML a.yaml:11"]);
     let place = update.diagnostics[0].location.as_ref().unwrap();
-    assert_eq!(source.source_line(&place.file, place.line).unwrap(), "  spec: [");
+    assert_eq!(
+        source.source_line(&place.file, place.line).unwrap(),
+        "  spec: ["
+    );
 }
 
 #[test]
@@ -59,8 +75,10 @@ items:
     let folder = folder(&[("a.yaml", text)]);
     let (source, update) = load(folder.path());
     assert_eq!(names(&update), ["one", "two"]);
-    let place = source.locate(&key("two"), "spec.prefix", Side::Value).unwrap();
-    assert_eq!((place.line, place.column), (12, 33));
+    let place = source
+        .locate(&key("two"), "spec.prefix", Side::Value)
+        .unwrap();
+    assert_eq!((place.line, place.column), (12, 35));
     let place = source.locate(&key("one"), "", Side::Value).unwrap();
     assert_eq!(place.line, 5);
 }
@@ -69,14 +87,22 @@ items:
 fn the_first_of_two_objects_counts() {
     let folder = folder(&[
         ("b.yaml", &mapping("one", "/later/")),
-        ("a.yaml", &join(&[mapping("one", "/first/"), mapping("one", "/second/")])),
+        (
+            "a.yaml",
+            &join(&[mapping("one", "/first/"), mapping("one", "/second/")]),
+        ),
     ]);
     let (source, update) = load(folder.path());
     assert_eq!(names(&update), ["one"]);
-    assert_eq!(codes_of(&update), ["E-DUPLICATE a.yaml:11", "E-DUPLICATE b.yaml:2"]);
+    assert_eq!(
+        codes_of(&update),
+        ["E-DUPLICATE a.yaml:11", "E-DUPLICATE b.yaml:2"]
+    );
     let related = &update.diagnostics[1].related[0];
     assert_eq!(related.location.as_ref().unwrap().line, 2);
-    let place = source.locate(&key("one"), "spec.prefix", Side::Value).unwrap();
+    let place = source
+        .locate(&key("one"), "spec.prefix", Side::Value)
+        .unwrap();
     assert!(place.file.ends_with("a.yaml"));
     assert_eq!(place.line, 7);
 }
@@ -90,7 +116,11 @@ fn what_is_no_object_is_reported() {
     let (_, update) = load(folder.path());
     assert_eq!(
         codes_of(&update),
-        ["W-NOT-AN-OBJECT a.yaml:2", "W-NOT-AN-OBJECT a.yaml:4", "I-UNKNOWN-KIND"]
+        [
+            "W-NOT-AN-OBJECT a.yaml:2",
+            "W-NOT-AN-OBJECT a.yaml:4",
+            "I-UNKNOWN-KIND"
+        ]
     );
     assert!(update.diagnostics[2].message.contains("apps/v1 Deployment"));
 }
@@ -161,6 +191,8 @@ fn many_documents_keep_their_order() {
     let folder = folder(&[("a.yaml", &join(&documents))]);
     let (source, update) = load(folder.path());
     assert_eq!(update.upserts.len(), 500);
-    let place = source.locate(&key("m499"), "metadata.name", Side::Value).unwrap();
+    let place = source
+        .locate(&key("m499"), "metadata.name", Side::Value)
+        .unwrap();
     assert_eq!(place.line, 499 * 9 + 4);
 }

@@ -58,7 +58,7 @@ fn an_edit_costs_the_edited_object_only() {
     assert_eq!(names(&update), ["two"]);
     assert_eq!(removed(&update), [""; 0]);
     // Comments move what follows, and change nothing.
-    let text = format!("# new\n\n{text}\n");
+    let text = format!("# new\n\n{text}");
     fs::write(folder.path().join("a.yaml"), text).unwrap();
     replace(&folder.path().join("b.yaml"), &mapping("three", "/3/"));
     let update = watched.until(|update| names(update).contains(&"three"));
@@ -71,7 +71,11 @@ impl Watched {
     fn until_line(&self, name: &str, line: u32) {
         let start = Instant::now();
         while self.prefix_line(name) != Some(line) {
-            assert!(start.elapsed() < Duration::from_secs(20), "{:?}", self.prefix_line(name));
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "{:?}",
+                self.prefix_line(name)
+            );
             std::thread::yield_now();
         }
     }
@@ -87,7 +91,7 @@ fn a_broken_document_keeps_its_last_good_content() {
     replace(&path, &broken);
     let update = watched.next();
     assert_eq!(names(&update), ["one"]);
-    assert_eq!(codes_of(&update), ["E-YAML a.yaml:11"]);
+    assert_eq!(codes_of(&update), ["E-YAML a.yaml:10"]);
     assert!(watched.prefix_line("two").is_some());
     replace(&path, &mapping("one", "/changed/"));
     let update = watched.until(|update| !update.removals.is_empty());
@@ -97,13 +101,20 @@ fn a_broken_document_keeps_its_last_good_content() {
 
 #[test]
 fn a_vanished_file_goes_after_a_while() {
-    let folder = folder(&[("a.yaml", &mapping("one", "/1/")), ("b.yaml", &mapping("two", "/2/"))]);
+    let folder = folder(&[
+        ("a.yaml", &mapping("one", "/1/")),
+        ("b.yaml", &mapping("two", "/2/")),
+    ]);
     let watched = watch(folder.path(), FolderOptions::default());
     let start = Instant::now();
     fs::remove_file(folder.path().join("a.yaml")).unwrap();
     let update = watched.until(|update| !update.removals.is_empty());
     assert_eq!(removed(&update), ["one"]);
-    assert!(start.elapsed() >= Duration::from_millis(240), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(240),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
@@ -145,7 +156,10 @@ impl Watched {
 
 #[test]
 fn the_next_duplicate_takes_over() {
-    let folder = folder(&[("a.yaml", &mapping("one", "/a/")), ("b.yaml", &mapping("one", "/b/"))]);
+    let folder = folder(&[
+        ("a.yaml", &mapping("one", "/a/")),
+        ("b.yaml", &mapping("one", "/b/")),
+    ]);
     let watched = watch(folder.path(), FolderOptions::default());
     fs::write(folder.path().join("a.yaml"), mapping("other", "/a/")).unwrap();
     let update = watched.next();
@@ -162,7 +176,10 @@ fn new_folders_are_watched() {
     fs::create_dir_all(folder.path().join("new/deep")).unwrap();
     fs::write(folder.path().join("new/deep/b.yaml"), mapping("two", "/2/")).unwrap();
     watched.until(|update| names(update) == ["two"]);
-    replace(&folder.path().join("new/deep/b.yaml"), &mapping("two", "/new/"));
+    replace(
+        &folder.path().join("new/deep/b.yaml"),
+        &mapping("two", "/new/"),
+    );
     watched.until(|update| names(update) == ["two"]);
     fs::remove_dir_all(folder.path().join("new")).unwrap();
     watched.until(|update| removed(update) == ["two"]);
@@ -194,7 +211,10 @@ fn config_map_mounts_swap_their_link() {
 
 #[test]
 fn a_link_to_the_whole_folder_may_be_swapped() {
-    let folder = folder(&[("v1/a.yaml", &mapping("one", "/1/")), ("v2/a.yaml", &mapping("one", "/2/"))]);
+    let folder = folder(&[
+        ("v1/a.yaml", &mapping("one", "/1/")),
+        ("v2/a.yaml", &mapping("one", "/2/")),
+    ]);
     let root = folder.path();
     symlink("v1", root.join("current")).unwrap();
     let watched = watch(&root.join("current"), FolderOptions::default());
@@ -244,4 +264,23 @@ fn dropping_the_watch_ends_its_thread() {
     let mut again = source.watch();
     replace(&folder.path().join("a.yaml"), &mapping("one", "/new/"));
     assert_eq!(names(&again.blocking_recv().unwrap()), ["one"]);
+}
+
+#[test]
+fn a_file_is_read_when_its_writer_closes_it() {
+    use std::io::Write as _;
+
+    let folder = folder(&[("a.yaml", &mapping("one", "/1/"))]);
+    let watched = watch(folder.path(), FolderOptions::default());
+    let text = join(&[mapping("two", "/2/"), mapping("three", "/3/")]);
+    let (first, rest) = text.split_at(text.len() / 2);
+    let mut file = fs::File::create(folder.path().join("b.yaml")).unwrap();
+    file.write_all(first.as_bytes()).unwrap();
+    // A change elsewhere must not make the half-written file count.
+    fs::create_dir(folder.path().join("new")).unwrap();
+    file.write_all(rest.as_bytes()).unwrap();
+    drop(file);
+    let update = watched.next();
+    assert_eq!(names(&update).len(), 2, "{update:?}");
+    assert_eq!(codes_of(&update), [""; 0]);
 }

@@ -3,10 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(unreachable_pub, reason = "shared between test binaries by path")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use legate_config::http::HttpSettings;
+use legate_config::http::{AccessLog, AccessLogFormat, HttpSettings};
 use legate_config::listener::{
     ChainMatch, FilterChain, InsecureAction, Listener, SecurityModel, VirtualHost,
 };
@@ -30,8 +31,29 @@ pub fn listener() -> Listener {
         port: 8080,
         tls: true,
         security: SecurityModel::ForwardedProto,
-        http: HttpSettings::default(),
+        http: http_settings(),
         stats_prefix: "ingress_http".to_owned(),
+    }
+}
+
+fn http_settings() -> HttpSettings {
+    HttpSettings {
+        use_remote_address: true,
+        trusted_hops: 0,
+        server_name: "envoy".to_owned(),
+        max_request_header_bytes: 61_440,
+        merge_slashes: false,
+        reject_escaped_slashes: false,
+        strip_matching_host_port: false,
+        preserve_external_request_id: false,
+        suppress_envoy_headers: false,
+        http2_max_concurrent_streams: 100,
+        idle_timeout_ms: 0,
+        ip_policy: None,
+        access_log: AccessLog {
+            path: "/dev/null".to_owned(),
+            format: AccessLogFormat::Json(BTreeMap::new()),
+        },
     }
 }
 

@@ -2,6 +2,9 @@
 
 #![allow(unreachable_pub, reason = "shared between test binaries by path")]
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use legate_config::listener::{ChainMatch, FilterChain, InsecureAction, VirtualHost};
 use legate_config::route::{Action, PathMatch, Route, StringMatch};
 use legate_config::{ChainKey, HostPattern, RouteKey, Snapshot, VirtualHostKey};
@@ -11,8 +14,16 @@ use regex_automata::meta::Regex;
 use crate::Request;
 
 fn regex_holds(pattern: &str, text: &[u8]) -> bool {
-    let regex = Regex::new(&format!("\\A(?:{pattern})\\z")).expect("valid");
-    regex.is_match(text)
+    thread_local! {
+        static KNOWN: RefCell<HashMap<String, Regex>> = RefCell::default();
+    }
+    KNOWN.with_borrow_mut(|known| {
+        if !known.contains_key(pattern) {
+            let regex = Regex::new(&format!("\\A(?:{pattern})\\z")).expect("valid");
+            known.insert(pattern.to_owned(), regex);
+        }
+        known.get(pattern).expect("inserted").is_match(text)
+    })
 }
 
 fn string_holds(condition: &StringMatch, text: &str) -> bool {
@@ -113,7 +124,10 @@ pub fn select(
         .collect();
     rows.sort_by(|(_, a), (_, b)| a.rank.cmp(&b.rank));
     for (key, route) in rows {
-        let set = snapshot.route_sets.get(route.set.as_str()).expect("present");
+        let set = snapshot
+            .route_sets
+            .get(route.set.as_str())
+            .expect("present");
         if !host_holds(&set.host, &request.host) || !conditions_hold(route, request) {
             continue;
         }

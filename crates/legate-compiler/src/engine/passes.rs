@@ -1,0 +1,262 @@
+//! One run of the passes over what is dirty.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use legate_api::{Kind, ObjectKey};
+use legate_config::snapshot::Snapshot;
+use legate_config::{Diagnostic, Hash128};
+
+use super::fragment::Fragment;
+use super::frontends::Fronts;
+use super::groups::Groups;
+use super::{Compilation, concerns_frontends, is_resolver};
+use crate::endpoints::{EndpointIndex, ServiceName};
+use crate::group::ModuleHeaders;
+use crate::module::{ModuleSettings, module_settings};
+use crate::options::Options;
+use crate::resolve::{Context, Dependency};
+use crate::resources::{Held, Resources};
+use crate::secrets::SecretCache;
+use crate::select::{self, Skipped};
+use crate::unsupported;
+
+/// Everything kept between compiles.
+#[derive(Debug, Default)]
+pub(super) struct Engine {
+    pub(super) module: Option<ModuleState>,
+    pub(super) secrets: SecretCache,
+    pub(super) fronts: Fronts,
+    /// Whether an AuthService of ours exists.
+    pub(super) auth: bool,
+    has_resolvers: bool,
+    pub(super) skipped: Skipped,
+    pub(super) endpoints: EndpointIndex,
+    /// Diagnostics of objects that no other pass reports about.
+    pub(super) others: BTreeMap<ObjectKey, Vec<Diagnostic>>,
+    pub(super) fragments: BTreeMap<ObjectKey, Fragment>,
+    pub(super) groups: Groups,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Objects other than Mappings that the last compile rejected.
+    pub(super) rejected: BTreeSet<ObjectKey>,
+}
+
+/// The Module, read.
+#[derive(Debug)]
+pub(super) struct ModuleState {
+    pub(super) settings: ModuleSettings,
+    pub(super) headers: ModuleHeaders,
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// What a run has to redo.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Services whose plan may change, and those whose endpoints only.
+    pub(super) services: BTreeSet<ServiceName>,
+    pub(super) endpoints: BTreeSet<ServiceName>,
+    dependencies: BTreeSet<Dependency>,
+    mappings: BTreeSet<ObjectKey>,
+    resolve_all: bool,
+    pub(super) group_all: bool,
+    frontends: bool,
+}
+
+impl Engine {
+    /// Compiles; `dirty` = `None` does everything.
+    pub(super) fn run(
+        &mut self,
+        resources: &Resources,
+        options: &Options,
+        dirty: Option<&BTreeSet<ObjectKey>>,
+    ) -> Compilation {
+        let work = match dirty.filter(|_| self.module.is_some()) {
+            Some(dirty) => self.note(dirty.iter(), resources, options),
+            None => {
+                *self = Self {
+                    snapshot: Arc::clone(&self.snapshot),
+                    secrets: std::mem::take(&mut self.secrets),
+                    ..Self::default()
+                };
+                let keys = resources.iter().map(|(key, _)| key);
+                let mut work = self.note(keys, resources, options);
+                work.resolve_all = true;
+                work.frontends = true;
+                work.group_all = true;
+                work
+            }
+        };
+        self.compile(work, resources, options)
+    }
+
+    fn compile(
+        &mut self,
+        mut work: Work,
+        resources: &Resources,
+        options: &Options,
+    ) -> Compilation {
+        self.module(&mut work, resources, options);
+        let Some(module) = &self.module else {
+            // Unreachable: the line above fills it. Nothing would be the safe answer.
+            return self.finish(resources, options);
+        };
+        let hosts = if work.frontends {
+            let settings = &module.settings;
+            self.fronts
+                .rebuild(resources, options, settings, &self.secrets)
+        } else {
+            super::frontends::Changed::default()
+        };
+        self.fragments(&work, resources, options);
+        if hosts.classes {
+            for (key, fragment) in &mut self.fragments {
+                let old = fragment.group.clone();
+                fragment.reclass(&self.fronts.hosts, options);
+                self.groups.moved(key, old, fragment.group.clone());
+            }
+        }
+        self.assemble(&work, hosts.hosts, resources, options);
+        self.finish(resources, options)
+    }
+
+    /// Takes note of changed objects.
+    fn note<'a>(
+        &mut self,
+        keys: impl Iterator<Item = &'a ObjectKey>,
+        resources: &Resources,
+        options: &Options,
+    ) -> Work {
+        let mut work = Work::default();
+        let (mut auth, mut resolvers) = (false, false);
+        for key in keys {
+            let held = resources.get(key);
+            self.skipped.note(key, held, options);
+            self.note_other(key, held, options);
+            match key.kind {
+                Kind::Mapping => {
+                    work.mappings.insert(key.clone());
+                }
+                Kind::Service => {
+                    let name = ServiceName::new(&key.namespace, &key.name);
+                    work.services.insert(name);
+                }
+                Kind::EndpointSlice | Kind::Endpoints => {
+                    for (name, edge) in self.endpoints.note(key, resources, options) {
+                        if edge {
+                            work.services.insert(name.clone());
+                        }
+                        work.endpoints.insert(name);
+                    }
+                }
+                Kind::Secret => {
+                    work.frontends |= self.fronts.reads(key);
+                    work.dependencies.insert(Dependency::Object(key.clone()));
+                }
+                Kind::TlsContext => {
+                    let name = Dependency::TlsContext(key.name.clone());
+                    work.dependencies.insert(name);
+                }
+                Kind::AuthService => auth = true,
+                kind => resolvers |= is_resolver(kind),
+            }
+            work.frontends |= concerns_frontends(key.kind);
+            work.resolve_all |= key.kind == Kind::Module;
+        }
+        if auth {
+            let now = !select::of_kind(resources, options, Kind::AuthService).is_empty();
+            work.group_all |= now != self.auth;
+            self.auth = now;
+        }
+        if resolvers {
+            self.has_resolvers = resources.iter().any(|(key, _)| is_resolver(key.kind));
+            work.resolve_all = true;
+        }
+        let services = work.services.iter().cloned().map(Dependency::Service);
+        work.dependencies.extend(services);
+        work.endpoints.extend(work.services.iter().cloned());
+        work
+    }
+
+    /// What decoding found in objects of kinds other than Mapping, and kinds not honoured yet.
+    fn note_other(&mut self, key: &ObjectKey, held: Option<&Held>, options: &Options) {
+        self.others.remove(key);
+        let Some(held) = held.filter(|held| select::is_ours(&held.current, key, options)) else {
+            return;
+        };
+        let mut diagnostics = Vec::new();
+        if key.kind != Kind::Mapping {
+            let last_good = held.last_good.is_some();
+            diagnostics.extend(super::outcome::issues(key, &held.current, last_good));
+        }
+        diagnostics.extend(unsupported::report(key, &held.current));
+        if !diagnostics.is_empty() {
+            self.others.insert(key.clone(), diagnostics);
+        }
+    }
+
+    fn module(&mut self, work: &mut Work, resources: &Resources, options: &Options) {
+        if self.module.is_some() && !work.resolve_all {
+            return;
+        }
+        let (settings, diagnostics) = module_settings(resources, options);
+        let same = self
+            .module
+            .as_ref()
+            .is_some_and(|module| module.settings == settings);
+        work.group_all |= !same;
+        self.module = Some(ModuleState {
+            headers: ModuleHeaders::new(&settings.defaults),
+            settings,
+            diagnostics,
+        });
+    }
+
+    /// Lowers and resolves again what is dirty, and what depends on it.
+    fn fragments(&mut self, work: &Work, resources: &Resources, options: &Options) {
+        let Some(module) = &self.module else {
+            return;
+        };
+        let context = Context {
+            resources,
+            options,
+            module: &module.settings,
+            secrets: &self.secrets,
+            endpoints: &self.endpoints,
+            has_resolvers: self.has_resolvers,
+        };
+        let mut keys = work.mappings.clone();
+        if work.resolve_all {
+            keys.extend(self.fragments.keys().cloned());
+        } else if !work.dependencies.is_empty() {
+            let dependent = self.fragments.iter().filter(|(_, fragment)| {
+                let mut looked_at = fragment.dependencies.iter();
+                looked_at.any(|dependency| work.dependencies.contains(dependency))
+            });
+            keys.extend(dependent.map(|(key, _)| key.clone()));
+        }
+        for key in keys {
+            let held = resources
+                .get(&key)
+                .filter(|held| select::is_ours(&held.current, &key, options));
+            let previous = self.fragments.get(&key);
+            let old = previous.and_then(|fragment| fragment.group.clone());
+            let hosts = &self.fronts.hosts;
+            let new = held.and_then(|held| Fragment::new(&key, held, previous, hosts, &context));
+            let group = new.as_ref().and_then(|fragment| fragment.group.clone());
+            self.groups.moved(&key, old, group);
+            match new {
+                Some(fragment) => {
+                    self.fragments.insert(key, fragment);
+                }
+                None => {
+                    self.fragments.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// The root of the last compile.
+    pub(super) fn root(&self) -> Hash128 {
+        self.snapshot.root
+    }
+}

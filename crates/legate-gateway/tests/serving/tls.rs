@@ -1,0 +1,1 @@
+//! The accept stage and HTTP/2.
