@@ -83,6 +83,20 @@ fn every_case() {
     assert!(count > 0 || only.is_some(), "no cases");
 }
 
+/// The first line that differs, with its number and what stands before it.
+fn first_difference(expected: &str, actual: &str) -> String {
+    let mut before = "";
+    let mut expected = expected.lines();
+    for (index, line) in actual.lines().enumerate() {
+        let wanted = expected.next();
+        if wanted != Some(line) {
+            return format!("line {}\n  {before}\n- {}\n+ {line}", index + 1, wanted.unwrap_or("(end)"));
+        }
+        before = line;
+    }
+    format!("- {}\n+ (end)", expected.next().unwrap_or("(end)"))
+}
+
 /// The same objects in other orders give the same snapshot and the same diagnostics.
 fn shuffled(name: &str, objects: Vec<Object>) {
     let first = compile(objects.iter().cloned());

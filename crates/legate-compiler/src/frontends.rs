@@ -65,8 +65,6 @@ pub(crate) struct FrontendHost {
     /// False for a rejected Host: it owns its name, so that nobody else answers for it, but no
     /// Mapping attaches and everything is 404.
     pub(crate) attaches: bool,
-    /// Whether it terminates TLS with a certificate of ours.
-    pub(crate) tls: bool,
     /// Its virtual host on each Listener that binds it, without route sets. Empty when no Listener
     /// does (`E-HOST-UNBOUND`, already reported).
     pub(crate) virtual_hosts: Vec<(VirtualHostKey, VirtualHost)>,

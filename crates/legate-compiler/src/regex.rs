@@ -107,6 +107,11 @@ fn compile(pattern: &str, translated: &Translated) -> Result<(), RegexError> {
     for reverse in [false, true] {
         let config = thompson::Config::new()
             .nfa_size_limit(Some(MAX_COMPILED))
+            .which_captures(if reverse {
+                thompson::WhichCaptures::None
+            } else {
+                thompson::WhichCaptures::All
+            })
             .reverse(reverse);
         thompson::Compiler::new()
             .syntax(syntax::Config::new())

@@ -28,6 +28,8 @@ const NFA_LIMIT: usize = 8 * 1024 * 1024;
 
 type Dfa = dense::DFA<Vec<u32>>;
 
+type Patterns = Box<[Box<str>]>;
+
 /// One pattern.
 pub(crate) struct Matcher(Engine);
 
@@ -43,7 +45,8 @@ pub(crate) struct Bundle(Dfa);
 #[derive(Default)]
 pub(crate) struct Cache {
     single: HashMap<Box<str>, Weak<Matcher>, RandomState>,
-    bundles: HashMap<Box<[Box<str>]>, Option<Weak<Bundle>>, RandomState>,
+    /// `None` for what is too large.
+    bundles: HashMap<Patterns, Option<Weak<Bundle>>, RandomState>,
 }
 
 // === impl Matcher ===
@@ -107,17 +110,16 @@ impl Bundle {
 impl Cache {
     /// A cache with what is still in use of another one.
     pub(crate) fn renewed(previous: &Self) -> Self {
-        let alive = |(key, value): (&Box<str>, &Weak<Matcher>)| {
-            (value.strong_count() > 0).then(|| (key.clone(), Weak::clone(value)))
-        };
-        let bundled = |(key, value): (&Box<[Box<str>]>, &Option<Weak<Bundle>>)| {
-            // A failure to bundle is not worth keeping: it is retried only when its set changes.
-            let bundle = value.as_ref()?;
-            (bundle.strong_count() > 0).then(|| (key.clone(), Some(Weak::clone(bundle))))
-        };
         Self {
-            single: previous.single.iter().filter_map(alive).collect(),
-            bundles: previous.bundles.iter().filter_map(bundled).collect(),
+            single: (previous.single.iter())
+                .filter(|(_, matcher)| matcher.strong_count() > 0)
+                .map(|(pattern, matcher)| (pattern.clone(), Weak::clone(matcher)))
+                .collect(),
+            // A failure to bundle is not worth keeping: it is retried only when its set changes.
+            bundles: (previous.bundles.iter())
+                .filter(|(_, bundle)| bundle.as_ref().is_some_and(|it| it.strong_count() > 0))
+                .map(|(patterns, bundle)| (patterns.clone(), bundle.clone()))
+                .collect(),
         }
     }
 

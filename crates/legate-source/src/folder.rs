@@ -36,6 +36,8 @@ pub struct FolderOptions {
     pub namespace: String,
     /// How long a vanished object is kept; editors unlink a file and create it again.
     pub removal_delay: Duration,
+    /// How long a file that is open for writing may be silent before it is read all the same.
+    pub writer_silence: Duration,
     /// How often the folder is looked at where the system cannot notify.
     pub poll_interval: Duration,
     /// Never ask the system to notify; look every `poll_interval`.
@@ -47,6 +49,7 @@ impl Default for FolderOptions {
         Self {
             namespace: "default".to_owned(),
             removal_delay: Duration::from_millis(250),
+            writer_silence: Duration::from_millis(50),
             poll_interval: Duration::from_secs(1),
             always_poll: false,
         }

@@ -284,14 +284,12 @@ fn settle(host: PreparedHost, presence: Presence, listeners_declared: bool, out:
             );
         }
     }
-    let tls = matches!(host.tls, HostTls::Terminate(_));
     out.hosts.push(FrontendHost {
         object: host.object,
         origin: host.origin,
         glob: host.glob,
         selector: host.selector,
         attaches: host.attaches,
-        tls,
         virtual_hosts: presence.virtual_hosts,
     });
 }

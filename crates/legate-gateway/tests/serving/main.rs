@@ -4,6 +4,7 @@
 mod client;
 mod connections;
 mod drain;
+mod http2;
 mod origin;
 mod proxying;
 mod snapshot;

@@ -2,13 +2,9 @@
 
 use legate_compiler::{Code, Diagnostic, Location};
 
-// TEMP-BEGIN
-pub(super) const E_DUPLICATE: Code = Code::new("E-DUPLICATE");
-pub(super) const E_FILE: Code = Code::new("E-FILE");
-pub(super) const E_YAML: Code = Code::new("E-YAML");
-pub(super) const W_NOT_AN_OBJECT: Code = Code::new("W-NOT-AN-OBJECT");
-pub(super) const W_UNKNOWN_FIELD: Code = Code::new("W-UNKNOWN-FIELD");
-// TEMP-END
+pub(super) use legate_compiler::codes::{
+    E_DUPLICATE, E_FILE, E_YAML, W_NOT_AN_OBJECT, W_UNKNOWN_FIELD,
+};
 
 /// Objects of kinds that Legate does not use were skipped.
 pub const I_UNKNOWN_KIND: Code = Code::new("I-UNKNOWN-KIND");

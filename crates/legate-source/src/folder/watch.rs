@@ -19,9 +19,6 @@ use super::reader::Stamp;
 use super::state::{Changes, State};
 use super::walk::is_manifest;
 
-/// How long a file that is being written may be silent before it is read all the same.
-const WRITER_SILENCE: Duration = Duration::from_millis(50);
-
 /// Looks at the folder this often even where the system notifies: not all file systems do.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -270,7 +267,7 @@ impl Worker {
             EventKind::Create(CreateKind::Folder) => self.look.everywhere = true,
             EventKind::Create(_) if link() => self.look.everywhere |= !is_noise(path),
             EventKind::Create(_) | EventKind::Modify(_) if !is_noise(path) => {
-                let due = Instant::now() + WRITER_SILENCE;
+                let due = Instant::now() + lock(&self.state).options.writer_silence;
                 self.writing.insert(path.to_owned(), due);
             }
             _ => {}

@@ -135,15 +135,16 @@ fn every_field_in_every_wrong_shape() {
         };
         let mut known = Vec::new();
         names(&schema, &mut known);
+        known.sort();
+        known.dedup();
+        let mut values = wrong.iter().cycle();
         for name in &known {
             for value in &wrong {
                 let _ = v3(kind.as_str(), &json!({name.as_str(): value}));
-                for outer in &known {
-                    let _ = v3(
-                        kind.as_str(),
-                        &json!({outer.as_str(): {name.as_str(): value}}),
-                    );
-                }
+            }
+            for outer in &known {
+                let inner = json!({name.as_str(): values.next()});
+                let _ = v3(kind.as_str(), &json!({outer.as_str(): inner}));
             }
         }
     }

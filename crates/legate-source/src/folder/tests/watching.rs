@@ -271,7 +271,11 @@ fn a_file_is_read_when_its_writer_closes_it() {
     use std::io::Write as _;
 
     let folder = folder(&[("a.yaml", &mapping("one", "/1/"))]);
-    let watched = watch(folder.path(), FolderOptions::default());
+    let options = FolderOptions {
+        writer_silence: Duration::from_secs(60),
+        ..FolderOptions::default()
+    };
+    let watched = watch(folder.path(), options);
     let text = join(&[mapping("two", "/2/"), mapping("three", "/3/")]);
     let (first, rest) = text.split_at(text.len() / 2);
     let mut file = fs::File::create(folder.path().join("b.yaml")).unwrap();
