@@ -40,7 +40,7 @@ async fn as_01() {
     let gate = empty()
         .host("any", &host("*", ""))
         .map("a", "prefix: /")
-        .diagnoses(&["W-NO-LISTENER", "E-HOST-UNBOUND"])
+        .diagnoses(&["W-NO-LISTENER"])
         .await;
     assert_eq!(gate.running.bound(8080), None);
 }
@@ -93,7 +93,7 @@ async fn as_06() {
     let case = || {
         empty()
             .l8080()
-            .host("h", &host("a.test", "mappingSelector: {matchLabels: {team: x, tier: y}}"))
+            .host("h", &host("a.test", "mappingSelector: {matchLabels: {team: x, tier: z}}"))
             .labelled("a", "team: x", "prefix: /x/")
     };
     case().check(&[("/x/ host=a.test", "404")]).await;
@@ -235,7 +235,7 @@ async fn as_15() {
 async fn as_16() {
     empty()
         .bare_in("x", "a", "prefix: /\nhostname: \"*\"")
-        .raw(&manifest("Host", "y", "h", &host("*", "")))
+        .raw(&manifest("Host", "w", "h", &host("*", "")))
         .raw(&manifest(
             "Listener",
             "z",

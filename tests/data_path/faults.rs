@@ -134,7 +134,7 @@ async fn a_broken_document_costs_only_itself() {
     let good = |name: &str| {
         manifest("Mapping", "default", name, &format!("hostname: \"*\"\nprefix: /{name}/\nservice: {name}"))
     };
-    let broken = "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {name: r\nspec: [";
+    let broken = "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {name: r\nspec: [\n";
     after(&gate, || write(&gate, "three.yaml", &[&good("p"), broken, &good("q")].join("---\n"))).await;
     gate.rows(8080, &[("/p/", "p:/"), ("/q/", "q:/"), ("/g/", "g:/")]).await;
     gate.diagnoses(&["E-YAML"]);

@@ -171,6 +171,7 @@ impl Case {
                 seen.lock().unwrap().map_or(real, |ip| SocketAddr::new(ip, real.port()))
             })),
             on_port_zero: true,
+            ..Hooks::default()
         };
         let options = RunOptions {
             paths: vec![PathBuf::from(folder.path())],

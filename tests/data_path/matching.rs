@@ -213,7 +213,7 @@ async fn ma_22() {
 #[tokio::test]
 async fn ma_23() {
     let gate = base().map("a", "prefix: api/").check(&[("/api/x", "404")]).await;
-    gate.diagnoses(&["W-IGNORED"]);
+    gate.diagnoses(&["W-MAP-PREFIX"]);
 }
 
 #[tokio::test]

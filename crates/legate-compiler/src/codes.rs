@@ -158,10 +158,7 @@ mod tests {
         for code in ALL {
             let text = code.as_str();
             assert!(seen.insert(text), "{text} twice");
-            assert!(
-                matches!(text.get(..2), Some("E-" | "W-" | "I-")),
-                "{text}"
-            );
+            assert!(matches!(text.get(..2), Some("E-" | "W-" | "I-")), "{text}");
         }
     }
 }

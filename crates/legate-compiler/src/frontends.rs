@@ -15,12 +15,12 @@ mod tests;
 use std::collections::BTreeSet;
 
 use legate_api::ObjectKey;
+use legate_config::Diagnostic;
 use legate_config::key::{CaKey, CertificateKey, ChainKey, CrlKey, ListenerKey, VirtualHostKey};
 use legate_config::listener::{FilterChain, Listener, VirtualHost};
 use legate_config::secret::{CaBundle, Certificate, RevocationList};
 use legate_config::snapshot::Origin;
 use legate_config::table::Table;
-use legate_config::Diagnostic;
 
 use crate::glob::{HostGlob, Selector};
 use crate::module::ModuleSettings;

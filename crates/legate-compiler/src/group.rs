@@ -11,7 +11,6 @@ mod mismatch;
 
 use std::sync::Arc;
 
-use legate_api::ObjectKey;
 use legate_config::policy::PolicySet;
 use legate_config::route::Route;
 use legate_config::{Code, Diagnostic, Effect, Entry, ObjectRef, PolicyKey, RouteKey};
@@ -30,7 +29,6 @@ pub(crate) use merge::{Merged, ModuleHeaders};
 /// A Mapping as a member of a group: the version that is compiled, lowered and resolved.
 #[derive(Debug)]
 pub(crate) struct Member {
-    pub(crate) key: ObjectKey,
     pub(crate) lowered: Arc<Lowered>,
     pub(crate) resolved: Resolved,
     /// Which Hosts' selectors its labels satisfy.

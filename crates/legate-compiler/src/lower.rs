@@ -91,6 +91,7 @@ pub(crate) fn lower(object: &Arc<Object>) -> Option<Lowered> {
     let redirect = redirect::redirect(spec, service.as_ref(), &mut report);
     let changes = changes::changes(spec, redirect.is_some(), &mut report);
     unhonoured::report(spec, redirect.is_some(), &mut report);
+    unhonoured::residue(spec, object.written_as, &mut report);
     Some(Lowered {
         origin: Origin {
             object: reference,

@@ -7,8 +7,8 @@ mod access_log;
 mod defaults;
 mod ip;
 mod keys;
-mod probes;
 mod pick;
+mod probes;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -16,9 +16,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 use legate_api::{AddedHeader, Body, ObjectKey};
+use legate_config::Diagnostic;
 use legate_config::cluster::TcpKeepalive;
 use legate_config::http::{AccessLog, IpPolicy};
-use legate_config::Diagnostic;
 
 use crate::options::Options;
 use crate::resources::Resources;

@@ -2,3 +2,4 @@
 //! the property that incremental and full compiles agree.
 
 mod mappings;
+mod property;

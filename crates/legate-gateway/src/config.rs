@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use legate_config::listener::Listener;
 use legate_config::route::{Destination, Fail, ProbeKind};
 use legate_config::{Action, ClusterKey, ListenerKey, PolicyKey, Route, Snapshot};
-use legate_config::listener::Listener;
 use legate_router::Router;
 
 use crate::access_log::AccessLog;

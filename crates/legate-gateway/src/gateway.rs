@@ -417,7 +417,11 @@ impl Inner {
         };
         let mut sockets = Vec::new();
         for (key, entry) in serving.snapshot.listeners.iter() {
-            if state.bound.get(key).is_some_and(|bound| bound.socket.is_ok()) {
+            if state
+                .bound
+                .get(key)
+                .is_some_and(|bound| bound.socket.is_ok())
+            {
                 continue;
             }
             let listener = &entry.value;

@@ -118,7 +118,9 @@ impl Acceptor {
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
                 // The client gave up before we came to it.
-                Some(Err(error)) => tracing::debug!(%error, "Connection lost before it was accepted"),
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "Connection lost before it was accepted")
+                }
             }
         }
     }

@@ -220,7 +220,10 @@ mod tests {
             let alarm = Alarm::new(&timers);
             let start = Instant::now();
             let out = alarm
-                .limit(start + Duration::from_millis(60), std::future::pending::<()>())
+                .limit(
+                    start + Duration::from_millis(60),
+                    std::future::pending::<()>(),
+                )
                 .await;
             assert!(out.is_none());
             assert!(start.elapsed() >= Duration::from_millis(60));

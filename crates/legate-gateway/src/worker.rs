@@ -41,8 +41,6 @@ pub(crate) enum Command {
     },
     /// Cease to accept, end connections politely, and say when the last one closed.
     Drain(oneshot::Sender<()>),
-    /// End what is idle at once.
-    CloseIdle,
     /// End everything, and the worker.
     Close,
 }
@@ -86,7 +84,7 @@ impl Worker {
                     Ok(runtime) => {
                         let _ = runtime_ready.0.send(Ok(()));
                         runtime.block_on(async {
-                            let context = Context::new(index, process, metrics, max_open);
+                            let context = Context::new(process, metrics, max_open);
                             run(context, receiver).await;
                         });
                     }
@@ -149,11 +147,10 @@ async fn run(context: Rc<Context>, mut commands: mpsc::UnboundedReceiver<Command
                 let _ = done.send(());
             }
             Command::Drain(done) => local.drain(done).await,
-            Command::CloseIdle => local.shut(true),
             Command::Close => break,
         }
     }
-    local.shut(false);
+    local.shut();
     local.context.pool.close_idle();
     // Lets the connections' tasks see it and write their last lines.
     for _ in 0..10 {
@@ -237,9 +234,9 @@ impl Local {
         });
     }
 
-    fn shut(&self, idle_only: bool) {
+    fn shut(&self) {
         for listening in self.listening.values() {
-            listening.port.shut(idle_only);
+            listening.port.shut();
         }
     }
 }
@@ -252,6 +249,6 @@ async fn retire(listening: Listening, drain_time: Duration) {
     listening.port.drain();
     tokio::task::spawn_local(async move {
         tokio::time::sleep(drain_time).await;
-        listening.port.shut(true);
+        listening.port.shut_idle();
     });
 }

@@ -9,10 +9,10 @@ use legate_config::HostPattern;
 use legate_config::listener::{ChainMatch, ChainTls};
 use legate_config::route::Action;
 
+use crate::order::by_rank;
 use crate::request::{HeaderText, RequestView, joined};
 use crate::router::{Chain, ListenerRoutes, Router};
 use crate::row::{Failed, Row, Terms};
-use crate::set::by_rank;
 use crate::vhost::{Layer, Verdict, VirtualHostRoutes};
 
 pub use report::{Candidate, Choice, Explanation, Found, LayerView, Reason, Rival};

@@ -12,7 +12,7 @@
 //! - `request`: what is known of a request; `matcher`: compiled regexes that match in full
 //! - `row`: one route with its compiled conditions; `list`: rows that share a path condition
 //! - `tree`: radix tree over path bytes; `paths`: trees and regex groups of one route set
-//! - `set`: rows of a route set in rank order, with their index; `host`: index over host patterns
+//! - `order`, `set`: rows of a route set in rank order, with their index; `host`: index over host patterns
 //! - `vhost`: a virtual host and its layers; `router`: listeners, chains, and the build
 //! - `explain`: the same walk, in words
 
@@ -20,6 +20,7 @@ mod explain;
 mod host;
 mod list;
 mod matcher;
+mod order;
 mod paths;
 mod request;
 mod router;

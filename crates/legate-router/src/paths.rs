@@ -47,33 +47,40 @@ struct Pattern<'a> {
 // === impl PathIndex ===
 
 impl PathIndex {
-    /// Builds the index over rows in rank order. Rows whose pattern does not compile are left out
+    /// Builds the index over rows in rank order. `hint` names rows in the order of their texts, as
+    /// far as that is known: it only saves time. Rows whose pattern does not compile are left out
     /// and named.
     pub(crate) fn build(
         paths: &[&PathMatch],
         tests: &[&Tests],
+        hint: Vec<u32>,
         cache: &mut Cache,
     ) -> (Self, Vec<(u32, String)>) {
         let mut index = Self::default();
-        let (mut plain, mut folded) = (Vec::with_capacity(paths.len()), Vec::new());
-        let lower = lower_case(paths);
-        let mut lower = lower.iter();
-        let mut regexes = Vec::new();
-        for (row, path) in (0_u32..).zip(paths) {
-            let (value, ignore_case, end) = match path {
-                PathMatch::Prefix { value, ignore_case } => (value, *ignore_case, End::Prefix(row)),
-                PathMatch::Exact { value, ignore_case } => (value, *ignore_case, End::Exact(row)),
-                PathMatch::Regex { value } => {
-                    regexes.push((value.as_str(), row));
-                    continue;
+        let (mut plain, mut regexes) = (Vec::with_capacity(paths.len()), Vec::new());
+        for (row, path) in hinted(hint, paths) {
+            match path {
+                PathMatch::Regex { value } => regexes.push((value.as_str(), row)),
+                PathMatch::Prefix {
+                    value,
+                    ignore_case: false,
+                } => {
+                    plain.push((value.as_bytes(), End::Prefix(row)));
                 }
-            };
-            if !ignore_case {
-                plain.push((value.as_bytes(), end));
-            } else if let Some(text) = lower.next() {
-                folded.push((text.as_bytes(), end));
+                PathMatch::Exact {
+                    value,
+                    ignore_case: false,
+                } => {
+                    plain.push((value.as_bytes(), End::Exact(row)));
+                }
+                PathMatch::Prefix { .. } | PathMatch::Exact { .. } => {}
             }
         }
+        let lower = lower_case(paths);
+        let folded = lower
+            .iter()
+            .map(|(text, end)| (text.as_bytes(), *end))
+            .collect();
         let (patterns, mut rejected) = patterns(regexes);
         let groups = index.add_groups(&patterns, tests, cache, &mut rejected);
         plain.extend((groups.iter()).map(|(prefix, end)| (prefix.as_slice(), *end)));
@@ -111,6 +118,13 @@ impl PathIndex {
             }
         }
         best
+    }
+
+    /// Rows in the order of their texts; those with regexes and those that ignore case are missing.
+    pub(crate) fn in_text_order(&self) -> Vec<u32> {
+        let mut rows = Vec::new();
+        (self.plain).in_text_order(|slot| rows.extend_from_slice(self.lists.all(&slot)));
+        rows
     }
 
     /// Every row whose path condition holds, in no order.
@@ -194,15 +208,36 @@ impl Group {
     }
 }
 
-/// The texts that are compared without regard to case, in lower case.
-fn lower_case(paths: &[&PathMatch]) -> Vec<String> {
-    let folded = |path: &&PathMatch| match path {
-        PathMatch::Prefix { value, ignore_case } | PathMatch::Exact { value, ignore_case } => {
-            ignore_case.then(|| value.to_ascii_lowercase())
+/// All rows: first those of the hint, in its order.
+fn hinted<'a>(hint: Vec<u32>, paths: &[&'a PathMatch]) -> Vec<(u32, &'a PathMatch)> {
+    let mut rest = vec![true; paths.len()];
+    let mut rows = Vec::with_capacity(paths.len());
+    let hint = hint.into_iter();
+    for row in hint.chain((0..).take(paths.len())) {
+        let (Some(rest), Some(path)) = (rest.get_mut(row as usize), paths.get(row as usize)) else {
+            continue;
+        };
+        if std::mem::take(rest) {
+            rows.push((row, *path));
         }
-        PathMatch::Regex { .. } => None,
+    }
+    rows
+}
+
+/// The texts that are compared without regard to case, in lower case.
+fn lower_case(paths: &[&PathMatch]) -> Vec<(String, End)> {
+    let folded = |(row, path): (u32, &&PathMatch)| match path {
+        PathMatch::Prefix {
+            value,
+            ignore_case: true,
+        } => Some((value.to_ascii_lowercase(), End::Prefix(row))),
+        PathMatch::Exact {
+            value,
+            ignore_case: true,
+        } => Some((value.to_ascii_lowercase(), End::Exact(row))),
+        _ => None,
     };
-    paths.iter().filter_map(folded).collect()
+    (0..).zip(paths).filter_map(folded).collect()
 }
 
 /// Distinct patterns sorted by their literal beginning, and the rows of those that are wrong.

@@ -3,14 +3,14 @@
 //! A set is built once and shared by all virtual hosts that list it, and by the next version of
 //! the router when none of its rows changed.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use legate_config::route::{PathMatch, Rank, Route};
+use legate_config::route::{PathMatch, Route};
 use legate_config::{Entry, RouteKey};
 
 use crate::list::Best;
 use crate::matcher::Cache;
+use crate::order::{Order, Sorted};
 use crate::paths::PathIndex;
 use crate::request::RequestView;
 use crate::row::{Draw, Row, Terms, Tests};
@@ -42,35 +42,44 @@ impl<P> SetIndex<P> {
         {
             return Arc::clone(previous);
         }
+        let mut order = Order::new(previous.map(|set| set.rows()).unwrap_or_default());
         let mut rejected = Vec::new();
-        let mut known = previous
-            .map(|set| set.in_key_order())
-            .into_iter()
-            .flatten()
-            .peekable();
-        let mut rows = Vec::with_capacity(entries.len());
+        let mut known = (previous.map(|set| set.in_key_order()).into_iter().flatten()).peekable();
         for &(key, entry) in entries {
-            while known.next_if(|row| row.key < *key).is_some() {}
-            match known.next_if(|row| is_same(row, key, entry)) {
-                Some(row) => rows.push(Arc::clone(row)),
+            while known.next_if(|(_, row)| row.key < *key).is_some() {}
+            match known.next_if(|(_, row)| is_same(row, key, entry)) {
+                Some((ordinal, _)) => order.keep(ordinal),
                 None => match Row::compile(key, entry, cache, attach) {
-                    Ok(row) => rows.push(Arc::new(row)),
+                    Ok(row) => order.add(Arc::new(row)),
                     Err(why) => rejected.push((key.clone(), why)),
                 },
             }
         }
-        Arc::new(Self::index(rows, rejected, cache))
+        let Sorted {
+            rows,
+            by_key,
+            moved,
+        } = order.sort();
+        let texts = previous
+            .map(|set| set.paths.in_text_order())
+            .unwrap_or_default();
+        let hint = (texts.iter())
+            .filter_map(|row| moved.get(*row as usize).copied().flatten())
+            .collect();
+        Arc::new(Self::index(rows, by_key, hint, rejected, cache))
     }
 
+    /// `hint` names rows in the order of their path texts, as far as that is known.
     fn index(
         rows: Vec<Arc<Row<P>>>,
+        by_key: Vec<u32>,
+        hint: Vec<u32>,
         mut rejected: Vec<(RouteKey, String)>,
         cache: &mut Cache,
     ) -> Self {
-        let (rows, by_key) = in_rank_order(rows);
         let matches: Vec<&PathMatch> = rows.iter().map(|row| &row.route.matches.path).collect();
         let tests: Vec<&Tests> = rows.iter().map(|row| &row.tests).collect();
-        let (paths, refused) = PathIndex::build(&matches, &tests, cache);
+        let (paths, refused) = PathIndex::build(&matches, &tests, hint, cache);
         if refused.is_empty() {
             return Self {
                 rows: rows.into(),
@@ -86,9 +95,12 @@ impl<P> SetIndex<P> {
                 rejected.push((row.key.clone(), why));
             }
         }
+        let mut order = Order::new(&[]);
         let mut kept: Vec<_> = kept.into_iter().flatten().collect();
         kept.sort_by(|a, b| a.key.cmp(&b.key));
-        Self::index(kept, rejected, cache)
+        kept.into_iter().for_each(|row| order.add(row));
+        let Sorted { rows, by_key, .. } = order.sort();
+        Self::index(rows, by_key, Vec::new(), rejected, cache)
     }
 
     /// The first row in rank order that takes the request, and the chosen target.
@@ -119,8 +131,8 @@ impl<P> SetIndex<P> {
         self.rows.get(ordinal as usize)
     }
 
-    fn in_key_order(&self) -> impl Iterator<Item = &Arc<Row<P>>> {
-        self.by_key.iter().filter_map(|ordinal| self.row(*ordinal))
+    fn in_key_order(&self) -> impl Iterator<Item = (u32, &Arc<Row<P>>)> {
+        (self.by_key.iter()).filter_map(|ordinal| Some((*ordinal, self.row(*ordinal)?)))
     }
 
     /// Whether the set consists of exactly these entries.
@@ -128,7 +140,7 @@ impl<P> SetIndex<P> {
         self.rejected.is_empty()
             && self.rows.len() == entries.len()
             && (self.in_key_order().zip(entries))
-                .all(|(row, (key, entry))| is_same(row, key, entry))
+                .all(|((_, row), (key, entry))| is_same(row, key, entry))
     }
 }
 
@@ -158,76 +170,4 @@ fn is_same<P>(row: &Row<P>, key: &RouteKey, entry: &Entry<Route>) -> bool {
     row.hash == entry.hash
         && row.key == *key
         && (Arc::ptr_eq(&row.origins, &entry.origins) || row.origins == entry.origins)
-}
-
-/// The order of rows: by rank, which is total; were it not, by key.
-pub(crate) fn by_rank<P>(a: &Row<P>, b: &Row<P>) -> Ordering {
-    (a.route.rank.cmp(&b.route.rank)).then_with(|| a.key.cmp(&b.key))
-}
-
-/// Rows in rank order, and where each went.
-fn in_rank_order<P>(rows: Vec<Arc<Row<P>>>) -> (Vec<Arc<Row<P>>>, Vec<u32>) {
-    let mut order: Vec<(u128, u32)> = (rows.iter().map(|row| coarse(&row.route.rank)))
-        .zip(0..)
-        .collect();
-    let rank = |index: u32| rows.get(index as usize).map(|row| &row.route.rank);
-    // The input is in key order, so that the index decides equal ranks by key.
-    order.sort_unstable_by(|(a, left), (b, right)| {
-        a.cmp(b)
-            .then_with(|| rank(*left).cmp(&rank(*right)))
-            .then_with(|| left.cmp(right))
-    });
-    let mut by_key = vec![0; rows.len()];
-    for (ordinal, (_, index)) in (0_u32..).zip(&order) {
-        if let Some(place) = by_key.get_mut(*index as usize) {
-            *place = ordinal;
-        }
-    }
-    let sorted = (order.iter())
-        .filter_map(|(_, index)| rows.get(*index as usize).map(Arc::clone))
-        .collect();
-    (sorted, by_key)
-}
-
-/// A number that orders like the rank, as far as it goes: most comparisons need no more.
-fn coarse(rank: &Rank) -> u128 {
-    let tier = !(rank.tier.cast_unsigned() ^ (1 << 63));
-    let part = |index| !rank.specificity.get(index).copied().unwrap_or(0);
-    (u128::from(tier) << 64) | (u128::from(part(0)) << 32) | u128::from(part(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn coarse_never_contradicts() {
-        let ranks: Vec<Rank> = [i64::MIN, -1, 0, 7, i64::MAX]
-            .into_iter()
-            .flat_map(|tier| {
-                [
-                    vec![],
-                    vec![0],
-                    vec![0, 0],
-                    vec![1],
-                    vec![0, u32::MAX],
-                    vec![u32::MAX, 3, 9],
-                ]
-                .map(move |specificity| Rank {
-                    tier,
-                    specificity,
-                    tie: vec![],
-                })
-            })
-            .collect();
-        for a in &ranks {
-            for b in &ranks {
-                let coarse = coarse(a).cmp(&coarse(b));
-                assert!(
-                    coarse == Ordering::Equal || coarse == a.cmp(b),
-                    "{a:?} {b:?}"
-                );
-            }
-        }
-    }
 }

@@ -158,6 +158,18 @@ impl Tree {
         reached
     }
 
+    /// Calls back with what ends at each text, in the order of the texts.
+    pub(crate) fn in_text_order(&self, mut found: impl FnMut(Slot)) {
+        let mut stack = vec![0];
+        while let Some(at) = stack.pop() {
+            if let Some(node) = self.nodes.get(at as usize) {
+                found(node.prefix);
+                found(node.exact);
+                stack.extend(node.children.clone().rev());
+            }
+        }
+    }
+
     /// Sets the label of a node from the texts below it; the length of the text it stands for.
     fn label(&mut self, index: usize, depth: usize, texts: &[(&[u8], End)]) -> usize {
         let [Some((first, _)), Some((last, _))] = [texts.first(), texts.last()] else {

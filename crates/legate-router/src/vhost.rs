@@ -7,9 +7,10 @@ use legate_config::{Entry, HostPattern, Origin, RouteSet, RouteSetKey, VirtualHo
 
 use crate::host::HostIndex;
 use crate::matcher::Cache;
+use crate::order::by_rank;
 use crate::request::RequestView;
 use crate::row::{Row, Terms};
-use crate::set::{SetIndex, by_rank};
+use crate::set::SetIndex;
 
 /// The routes of a virtual host.
 pub struct VirtualHostRoutes<P> {

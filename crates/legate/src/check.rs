@@ -1,6 +1,6 @@
 //! `legate check`: compile only, and say what is wrong.
 
-use legate_compiler::{Diagnostic, MissingRefs, Severity};
+use legate_compiler::{Diagnostic, MissingRefs, Severity, codes};
 
 use crate::args::{CheckArgs, ReportFormat};
 use crate::output::{Exit, colours, print, say};
@@ -9,8 +9,7 @@ use crate::{input, render, sarif};
 /// Runs the command.
 #[must_use]
 pub fn run(args: &CheckArgs) -> Exit {
-    let missing = if args.strict { MissingRefs::Error } else { MissingRefs::Info };
-    let compiled = match input::compile(&args.paths, &args.compile, missing) {
+    let compiled = match input::compile(&args.paths, &args.compile, MissingRefs::Info) {
         Ok(compiled) => compiled,
         Err(message) => {
             say(&format!("error: --label-selector: {message}"));
@@ -40,7 +39,9 @@ fn fails(item: &Diagnostic, strict: bool) -> bool {
     match item.severity() {
         Severity::Error => true,
         Severity::Warning => strict,
-        Severity::Info => false,
+        // Repositories usually hold neither Secrets nor Services; whoever asks for strictness has
+        // put them in.
+        Severity::Info => strict && item.code == codes::I_NOT_IN_FOLDER,
     }
 }
 

@@ -176,8 +176,9 @@ impl Check<'_> {
         self.refuse(message, None)
     }
 
-    fn depth(&mut self, value: &Value) -> bool {
+    fn depth(&mut self, value: &mut Value) -> bool {
         if fits_depth(value, MAX_DEPTH) {
+            settle_numbers(value);
             return true;
         }
         self.refuse(format!("is nested deeper than {MAX_DEPTH} levels"), None)
@@ -232,8 +233,22 @@ pub(super) fn unknown_field<'a>(
     }
 }
 
+/// Makes integers of floats without a fraction, as kubectl does. Only for values of checked depth.
+pub(super) fn settle_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(integer) = as_integer(number) {
+                *value = Value::from(integer);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(settle_numbers),
+        Value::Object(object) => object.values_mut().for_each(settle_numbers),
+        _ => {}
+    }
+}
+
 /// An integer, also when YAML made it a float (`1e3`).
-fn as_integer(number: &Number) -> Option<i64> {
+pub(super) fn as_integer(number: &Number) -> Option<i64> {
     /// Above it floats skip integers, so the text may have said something else.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if let Some(integer) = number.as_i64() {

@@ -35,8 +35,9 @@ pub(super) fn body(kind: Kind, meta: &Meta, document: Fields, issues: &mut Vec<I
 }
 
 fn untyped(document: Fields, issues: &mut Vec<Issue>) -> Value {
-    let document = Value::Object(document);
+    let mut document = Value::Object(document);
     if check::fits_depth(&document, check::MAX_DEPTH) {
+        check::settle_numbers(&mut document);
         return document;
     }
     issues.push(Issue {
@@ -196,5 +197,8 @@ fn strings(from: &Fields, name: &str) -> Vec<String> {
 }
 
 fn number(from: &Fields, name: &str) -> Option<u16> {
-    u16::try_from(from.get(name)?.as_u64()?).ok()
+    match from.get(name)? {
+        Value::Number(number) => u16::try_from(check::as_integer(number)?).ok(),
+        _ => None,
+    }
 }

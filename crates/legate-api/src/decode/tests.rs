@@ -147,6 +147,11 @@ fn null_is_absent_and_floats_without_fraction_are_integers() {
     assert_eq!(found(&object), []);
     assert_eq!(mapping_of(&object).weight, Some(10));
     assert_eq!(mapping_of(&object).rewrite, None);
+    let module = v3("Module", &json!({"config": {"a": [1e3, 0.5, 1e300]}}));
+    let Body::Module(module) = module.body else {
+        panic!();
+    };
+    assert_eq!(module.config["a"], json!([1000, 0.5, 1e300]));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use legate_api::{Object, ObjectKey};
-use legate_config::{Diagnostic, Effect};
+use legate_api::Object;
+use legate_config::{Diagnostic, Effect, Severity};
 
 use crate::attach::{Class, HostTable};
 use crate::group::{GroupKey, Member};
@@ -34,7 +34,6 @@ pub(super) struct Fragment {
 impl Fragment {
     /// Lowers and resolves a Mapping. `previous` saves lowering what did not change.
     pub(super) fn new(
-        key: &ObjectKey,
         held: &Held,
         previous: Option<&Fragment>,
         hosts: &HostTable,
@@ -44,8 +43,8 @@ impl Fragment {
         let mut resolved = resolve(&current, context);
         let mut dependencies = std::mem::take(&mut resolved.dependencies);
         let mut diagnostics = std::mem::take(&mut resolved.diagnostics);
-        let if_known = resolved.if_known.take();
         let accepted = current.fault.is_none() && resolved.fault.is_none();
+        let if_known = resolved.if_known.take().filter(|_| accepted);
         let mut compiled = (Arc::clone(&current), resolved);
         let mut outcome = if current.matching.is_some() && !current.withheld {
             Effect::Answering(500)
@@ -68,12 +67,13 @@ impl Fragment {
             .iter()
             .cloned()
             .chain(diagnostics)
+            // Remarks on what would be served are noise beside the reason why it is not.
+            .filter(|d| accepted || d.severity() != Severity::Info || d.effect != Effect::None)
             .collect();
         let (lowered, resolved) = compiled;
         let class = hosts.class(&lowered.object.meta.labels, context.options);
         let mut fragment = Self {
             member: Member {
-                key: key.clone(),
                 lowered,
                 resolved,
                 class,

@@ -241,7 +241,7 @@ impl Engine {
             let previous = self.fragments.get(&key);
             let old = previous.and_then(|fragment| fragment.group.clone());
             let hosts = &self.fronts.hosts;
-            let new = held.and_then(|held| Fragment::new(&key, held, previous, hosts, &context));
+            let new = held.and_then(|held| Fragment::new(held, previous, hosts, &context));
             let group = new.as_ref().and_then(|fragment| fragment.group.clone());
             self.groups.moved(&key, old, group);
             match new {

@@ -12,7 +12,7 @@ use legate_config::{Diagnostic, ObjectRef};
 
 use super::host::PreparedHost;
 use super::host_tls::HostTls;
-use super::listener::{Listeners, PreparedListener};
+use super::listener::PreparedListener;
 use super::report::{dropped, on};
 use super::{FrontendHost, Frontends};
 use crate::codes;
@@ -30,9 +30,15 @@ struct Presence {
 }
 
 /// Opens the Listeners that Hosts bind to, and says which Hosts and Listeners stay alone.
-pub(super) fn assemble(listeners: Listeners, hosts: Vec<PreparedHost>, out: &mut Frontends) {
+pub(super) fn assemble(
+    listeners: Vec<PreparedListener>,
+    hosts: Vec<PreparedHost>,
+    out: &mut Frontends,
+) {
+    // Without any usable Listener that is what there is to mend, and it was said.
+    let blame_hosts = !listeners.is_empty();
     let mut presence: Vec<Presence> = hosts.iter().map(|_| Presence::default()).collect();
-    for listener in listeners.prepared {
+    for listener in listeners {
         let bound: Vec<usize> = bound(&listener, &hosts);
         if bound.is_empty() {
             out.diagnostics.push(
@@ -40,7 +46,10 @@ pub(super) fn assemble(listeners: Listeners, hosts: Vec<PreparedHost>, out: &mut
                     &listener.object,
                     codes::E_LISTENER_UNUSED,
                     "spec.hostBinding",
-                    format!("no Host binds to it, so port {} is not opened", listener.listener.port),
+                    format!(
+                        "no Host binds to it, so port {} is not opened",
+                        listener.listener.port
+                    ),
                 )
                 .help("widen `hostBinding`, or add a Host in its reach"),
             );
@@ -49,7 +58,7 @@ pub(super) fn assemble(listeners: Listeners, hosts: Vec<PreparedHost>, out: &mut
         open(listener, &hosts, &bound, &mut presence, out);
     }
     for (host, presence) in hosts.into_iter().zip(presence) {
-        settle(host, presence, listeners.declared, out);
+        settle(host, presence, blame_hosts, out);
     }
 }
 
@@ -59,7 +68,10 @@ fn bound(listener: &PreparedListener, hosts: &[PreparedHost]) -> Vec<usize> {
         .iter()
         .enumerate()
         .filter(|(_, host)| {
-            let labels = host.version.as_ref().map_or(&none, |object| &object.meta.labels);
+            let labels = host
+                .version
+                .as_ref()
+                .map_or(&none, |object| &object.meta.labels);
             listener.binds(&host.namespace, labels)
         })
         .map(|(at, _)| at)
@@ -125,7 +137,8 @@ fn open(
     if listener.tls {
         tls_chains(&key, hosts, &owners, presence, out);
     }
-    out.listeners.insert(key, Entry::new(listener, vec![origin]));
+    out.listeners
+        .insert(key, Entry::new(listener, vec![origin]));
 }
 
 /// The chain of one server name while it is put together.
@@ -166,7 +179,15 @@ fn tls_chains(
                 };
                 chains.insert(sni, chain);
             }
-            Some(chain) => join(chain, at, host, virtual_host, hosts, presence, &mut out.diagnostics),
+            Some(chain) => join(
+                chain,
+                at,
+                host,
+                virtual_host,
+                hosts,
+                presence,
+                &mut out.diagnostics,
+            ),
         }
     }
     for (sni, chain) in chains {
@@ -212,7 +233,8 @@ fn join(
         }
         (HostTls::Terminate(_), HostTls::Refuse(_)) => return,
         (HostTls::Terminate(first), HostTls::Terminate(second)) if first != second => {
-            let (Some(first), Some(presence)) = (hosts.get(chain.owner), presence.get_mut(at)) else {
+            let (Some(first), Some(presence)) = (hosts.get(chain.owner), presence.get_mut(at))
+            else {
                 return;
             };
             if let Some(key) = &host.object
@@ -254,14 +276,17 @@ fn terminated(
 }
 
 /// Reports on a Host that no Listener binds or whose name is taken, and takes it up otherwise.
-fn settle(host: PreparedHost, presence: Presence, listeners_declared: bool, out: &mut Frontends) {
+fn settle(host: PreparedHost, presence: Presence, blame: bool, out: &mut Frontends) {
     if let Some(key) = &host.object {
         if let Some(first) = presence.lost_to {
             let gone = presence.virtual_hosts.is_empty();
             let message = if gone {
                 format!("hostname `{}` belongs to another Host", host.glob)
             } else {
-                format!("hostname `{}` belongs to another Host on some Listeners", host.glob)
+                format!(
+                    "hostname `{}` belongs to another Host on some Listeners",
+                    host.glob
+                )
             };
             let diagnostic = if gone {
                 dropped(key, codes::E_HOST_DUPLICATE, "spec.hostname", message)
@@ -277,10 +302,15 @@ fn settle(host: PreparedHost, presence: Presence, listeners_declared: bool, out:
             if gone {
                 return;
             }
-        } else if !presence.bound && listeners_declared {
+        } else if !presence.bound && blame {
             out.diagnostics.push(
-                dropped(key, codes::E_HOST_UNBOUND, "", "no Listener binds this Host")
-                    .help("check `hostBinding` of the Listeners against its namespace and labels"),
+                dropped(
+                    key,
+                    codes::E_HOST_UNBOUND,
+                    "",
+                    "no Listener binds this Host",
+                )
+                .help("check `hostBinding` of the Listeners against its namespace and labels"),
             );
         }
     }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use legate_api::{Body, HostSpec, InsecureAction as Written, Kind, Object, ObjectKey};
+use legate_config::Diagnostic;
 use legate_config::listener::InsecureAction;
 use legate_config::snapshot::Origin;
-use legate_config::Diagnostic;
 
 use super::host_tls::{HostTls, TlsResolver};
 use super::report::{field_ignored, on, origin};

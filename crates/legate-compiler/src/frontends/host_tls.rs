@@ -48,6 +48,8 @@ pub(super) struct TlsResolver<'a> {
     certificates: BTreeMap<CertificateKey, Entry<Certificate>>,
     ca_bundles: BTreeMap<CaKey, Entry<CaBundle>>,
     revocation_lists: BTreeMap<CrlKey, Entry<RevocationList>>,
+    /// Names of all TLSContexts: most Hosts have none of their own, and looking for it is dear.
+    context_names: BTreeSet<&'a str>,
     /// TLSContexts that some Host uses.
     used_contexts: BTreeSet<ObjectKey>,
     /// Secrets already reported as broken, with the part at fault.
@@ -73,6 +75,10 @@ impl<'a> TlsResolver<'a> {
             certificates: BTreeMap::new(),
             ca_bundles: BTreeMap::new(),
             revocation_lists: BTreeMap::new(),
+            context_names: resources
+                .of_kind(Kind::TlsContext)
+                .map(|(key, _)| key.name.as_str())
+                .collect(),
             used_contexts: BTreeSet::new(),
             reported: BTreeSet::new(),
             diagnostics: Vec::new(),
@@ -81,7 +87,9 @@ impl<'a> TlsResolver<'a> {
 
     /// TLS of a Host. `used` is the version whose other fields are served.
     pub(super) fn host(&mut self, key: &ObjectKey, held: &Held, used: &Arc<Object>) -> HostTls {
-        if used.is_rejected() && super::host::schema_breaks(used, &["tls", "tlsSecret", "tlsContext"]) {
+        if used.is_rejected()
+            && super::host::schema_breaks(used, &["tls", "tlsSecret", "tlsContext"])
+        {
             // Reported by whoever decoded the object.
             return HostTls::Refuse("the Host's TLS settings do not fit the schema".to_owned());
         }
@@ -96,7 +104,10 @@ impl<'a> TlsResolver<'a> {
         let Some(mut refusal) = refusal else {
             return tls;
         };
-        if let Some(last_good) = held.last_good.as_ref().filter(|object| !Arc::ptr_eq(object, used))
+        if let Some(last_good) = held
+            .last_good
+            .as_ref()
+            .filter(|object| !Arc::ptr_eq(object, used))
             && let Some(tls) = self.last_good(key, used, last_good)
         {
             refusal.effect = Effect::ServingLastGood;
@@ -133,11 +144,17 @@ impl<'a> TlsResolver<'a> {
             .and_then(|context| context.name.as_deref())
             .is_some_and(|name| {
                 // A context that cannot be found may ask for anything.
-                select::by_name(self.resources, self.options, Kind::TlsContext, name, &key.namespace)
-                    .is_none_or(|(_, held, _)| {
-                        TlsInput::of_context(&held.current)
-                            .is_none_or(|input| input.asks_for_client_check())
-                    })
+                select::by_name(
+                    self.resources,
+                    self.options,
+                    Kind::TlsContext,
+                    name,
+                    &key.namespace,
+                )
+                .is_none_or(|(_, held, _)| {
+                    TlsInput::of_context(&held.current)
+                        .is_none_or(|input| input.asks_for_client_check())
+                })
             });
         inline || by_context
     }
@@ -228,7 +245,11 @@ impl<'a> TlsResolver<'a> {
             }
         }
         let keep = |key: &CertificateKey| certificates.contains(key);
-        out.certificates = self.certificates.into_iter().filter(|(key, _)| keep(key)).collect();
+        out.certificates = self
+            .certificates
+            .into_iter()
+            .filter(|(key, _)| keep(key))
+            .collect();
         out.ca_bundles = self
             .ca_bundles
             .into_iter()

@@ -7,10 +7,10 @@ use legate_api::{
     Body, HostBinding, Kind, ListenerProtocol, ListenerSpec, NamespaceFrom, Object, ObjectKey,
     SecurityModel as Written, StackLayer,
 };
+use legate_config::Diagnostic;
 use legate_config::key::ListenerKey;
 use legate_config::listener::{Listener, SecurityModel};
 use legate_config::snapshot::Origin;
-use legate_config::Diagnostic;
 
 use super::report::{dropped, field_ignored, origin};
 use crate::codes;
@@ -20,14 +20,6 @@ use crate::module::ModuleSettings;
 use crate::options::Options;
 use crate::resources::Resources;
 use crate::select::{self, object_ref};
-
-/// What the Listeners of our id come to.
-pub(super) struct Listeners {
-    /// Those that can be opened, in processing order.
-    pub(super) prepared: Vec<PreparedListener>,
-    /// Whether there is any Listener of our id, usable or not.
-    pub(super) declared: bool,
-}
 
 /// A Listener that can be opened if a Host binds to it.
 pub(super) struct PreparedListener {
@@ -61,16 +53,15 @@ impl PreparedListener {
     }
 }
 
-/// Reads all Listeners of our id.
+/// Reads all Listeners of our id: those that can be opened, in processing order.
 pub(super) fn listeners(
     resources: &Resources,
     options: &Options,
     module: &ModuleSettings,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Listeners {
+) -> Vec<PreparedListener> {
     let found = select::of_kind(resources, options, Kind::Listener);
-    let declared = !found.is_empty();
-    if !declared {
+    if found.is_empty() {
         diagnostics.push(
             Diagnostic::global(
                 codes::W_NO_LISTENER,
@@ -100,7 +91,10 @@ pub(super) fn listeners(
                     key,
                     codes::E_LISTENER_DUPLICATE,
                     "spec.port",
-                    format!("port {port} belongs to Listener {}/{}", first.namespace, first.name),
+                    format!(
+                        "port {port} belongs to Listener {}/{}",
+                        first.namespace, first.name
+                    ),
                 )
                 .help("remove one of the two, or give it another port")
                 .related(object_ref(first), "this one is opened"),
@@ -110,8 +104,9 @@ pub(super) fn listeners(
         taken.insert(socket.clone(), key.clone());
         if let Some(unsupported) = stack.unsupported() {
             diagnostics.push(
-                dropped(key, codes::E_UNSUPPORTED, stack.field, unsupported)
-                    .help("the port is not opened, so that nothing is served in another way than meant"),
+                dropped(key, codes::E_UNSUPPORTED, stack.field, unsupported).help(
+                    "the port is not opened, so that nothing is served in another way than meant",
+                ),
             );
             continue;
         }
@@ -128,7 +123,7 @@ pub(super) fn listeners(
             });
         }
     }
-    Listeners { prepared, declared }
+    prepared
 }
 
 fn lower(

@@ -25,8 +25,7 @@ pub(super) fn host(
     tls: &mut TlsResolver<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<PreparedHost> {
-    if !options.allow_synthetic_host
-        || !select::of_kind(resources, options, Kind::Host).is_empty()
+    if !options.allow_synthetic_host || !select::of_kind(resources, options, Kind::Host).is_empty()
     {
         return None;
     }

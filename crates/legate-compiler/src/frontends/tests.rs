@@ -62,7 +62,11 @@ impl Outcome {
     }
 
     fn listeners(&self) -> Vec<&Listener> {
-        self.0.listeners.iter().map(|(_, entry)| &*entry.value).collect()
+        self.0
+            .listeners
+            .iter()
+            .map(|(_, entry)| &*entry.value)
+            .collect()
     }
 
     fn chain(&self, port: u16, name: &str) -> Option<&FilterChain> {
@@ -112,7 +116,13 @@ fn names(chain: &FilterChain) -> Vec<String> {
     chain
         .virtual_hosts
         .iter()
-        .map(|key| key.as_str().rsplit('/').next().unwrap_or_default().to_owned())
+        .map(|key| {
+            key.as_str()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
         .collect()
 }
 
@@ -120,7 +130,9 @@ fn line(diagnostic: &Diagnostic) -> String {
     let object = diagnostic
         .object
         .as_ref()
-        .map_or_else(String::new, |object| format!(" {}/{}", object.kind, object.name));
+        .map_or_else(String::new, |object| {
+            format!(" {}/{}", object.kind, object.name)
+        });
     let path = if diagnostic.path.is_empty() {
         String::new()
     } else {
@@ -196,7 +208,10 @@ fn pair_secret(name: &str) -> Value {
         .expect("a certificate");
     secret(
         name,
-        &[("tls.crt", &certificate.pem()), ("tls.key", &key.serialize_pem())],
+        &[
+            ("tls.crt", &certificate.pem()),
+            ("tls.key", &key.serialize_pem()),
+        ],
     )
 }
 

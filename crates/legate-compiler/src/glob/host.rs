@@ -42,7 +42,9 @@ impl HostGlob {
             (Self::Exact(text), glob) | (glob, Self::Exact(text)) => {
                 !text.starts_with('.') && glob.matches(text)
             }
-            (Self::Suffix(a), Self::Suffix(b)) => a.ends_with(b.as_str()) || b.ends_with(a.as_str()),
+            (Self::Suffix(a), Self::Suffix(b)) => {
+                a.ends_with(b.as_str()) || b.ends_with(a.as_str())
+            }
             (Self::Prefix(a), Self::Prefix(b)) => {
                 a.starts_with(b.as_str()) || b.starts_with(a.as_str())
             }

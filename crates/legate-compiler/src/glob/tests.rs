@@ -192,8 +192,20 @@ fn match_expressions() {
 
 #[test]
 fn canonical_text_is_independent_of_order() {
-    let one = selector(&[("a", "1")], &[("k", Some(SelectorOperator::In), &["y", "x"]), ("j", Some(SelectorOperator::Exists), &[])]);
-    let two = selector(&[("a", "1")], &[("j", Some(SelectorOperator::Exists), &[]), ("k", Some(SelectorOperator::In), &["x", "y"])]);
+    let one = selector(
+        &[("a", "1")],
+        &[
+            ("k", Some(SelectorOperator::In), &["y", "x"]),
+            ("j", Some(SelectorOperator::Exists), &[]),
+        ],
+    );
+    let two = selector(
+        &[("a", "1")],
+        &[
+            ("j", Some(SelectorOperator::Exists), &[]),
+            ("k", Some(SelectorOperator::In), &["x", "y"]),
+        ],
+    );
     assert_eq!(one, two);
     assert_eq!(one.to_string(), "a=1,j,k in (x,y)");
 }

@@ -1,5 +1,6 @@
 //! Fields of a Mapping that are not honoured yet, or that have no effect: each gets a diagnostic.
 
+use legate_api::WrittenAs;
 use legate_api::mapping::{LoadBalancer, LoadBalancerPolicy, MappingSpec};
 
 use super::Report;
@@ -15,6 +16,29 @@ pub(super) fn report(spec: &MappingSpec, redirects: bool, report: &mut Report) {
     load_balancer(spec.load_balancer.as_ref(), report);
 }
 
+/// Names what an Emissary conversion webhook left in an object (spec/routing §1.3). What our own
+/// decoding of v2 remembers there is nothing that the user wrote.
+pub(super) fn residue(spec: &MappingSpec, written_as: WrittenAs, report: &mut Report) {
+    if written_as != WrittenAs::V3Alpha1 {
+        return;
+    }
+    let fields = [
+        ("spec.v2ExplicitTLS", spec.v2_explicit_tls.is_some()),
+        ("spec.v2BoolHeaders", spec.v2_bool_headers.is_some()),
+        (
+            "spec.v2BoolQueryParameters",
+            spec.v2_bool_query_parameters.is_some(),
+        ),
+    ];
+    for (field, _) in fields.iter().filter(|(_, given)| *given) {
+        report.notice(
+            codes::I_CONVERTED,
+            field,
+            "this is left over from a conversion and has no effect",
+        );
+    }
+}
+
 fn unsupported(spec: &MappingSpec, report: &mut Report) {
     let fields = [
         ("spec.circuit_breakers", spec.circuit_breakers.is_some()),
@@ -23,11 +47,19 @@ fn unsupported(spec: &MappingSpec, report: &mut Report) {
         ("spec.retry_policy", spec.retry_policy.is_some()),
         ("spec.labels", spec.labels.is_some()),
         ("spec.bypass_auth", spec.bypass_auth == Some(true)),
-        ("spec.auth_context_extensions", spec.auth_context_extensions.is_some()),
-        ("spec.error_response_overrides", spec.error_response_overrides.is_some()),
+        (
+            "spec.auth_context_extensions",
+            spec.auth_context_extensions.is_some(),
+        ),
+        (
+            "spec.error_response_overrides",
+            spec.error_response_overrides.is_some(),
+        ),
         (
             "spec.priority",
-            spec.priority.as_deref().is_some_and(|priority| priority != "default"),
+            spec.priority
+                .as_deref()
+                .is_some_and(|priority| priority != "default"),
         ),
         ("spec.docs", spec.docs.is_some()),
     ];
@@ -53,11 +85,7 @@ fn ignored(spec: &MappingSpec, report: &mut Report) {
     ];
     for (field, _) in fields.iter().filter(|(_, given)| *given) {
         let name = field.strip_prefix("spec.").unwrap_or(field);
-        report.ignored(
-            codes::W_IGNORED,
-            field,
-            format!("`{name}` has no effect"),
-        );
+        report.ignored(codes::W_IGNORED, field, format!("`{name}` has no effect"));
     }
     if let Some(kind) = &spec.dns_type
         && !matches!(kind.as_str(), "strict_dns" | "logical_dns")
@@ -73,14 +101,29 @@ fn ignored(spec: &MappingSpec, report: &mut Report) {
 /// Fields that only routing Mappings have a use for (spec/routing §4.8).
 fn on_redirects(spec: &MappingSpec, report: &mut Report) {
     let fields = [
-        ("spec.add_request_headers", spec.add_request_headers.is_some()),
-        ("spec.add_response_headers", spec.add_response_headers.is_some()),
-        ("spec.remove_request_headers", spec.remove_request_headers.is_some()),
-        ("spec.remove_response_headers", spec.remove_response_headers.is_some()),
+        (
+            "spec.add_request_headers",
+            spec.add_request_headers.is_some(),
+        ),
+        (
+            "spec.add_response_headers",
+            spec.add_response_headers.is_some(),
+        ),
+        (
+            "spec.remove_request_headers",
+            spec.remove_request_headers.is_some(),
+        ),
+        (
+            "spec.remove_response_headers",
+            spec.remove_response_headers.is_some(),
+        ),
         ("spec.rewrite", spec.rewrite.is_some()),
         ("spec.regex_rewrite", spec.regex_rewrite.is_some()),
         ("spec.host_rewrite", spec.host_rewrite.is_some()),
-        ("spec.auto_host_rewrite", spec.auto_host_rewrite == Some(true)),
+        (
+            "spec.auto_host_rewrite",
+            spec.auto_host_rewrite == Some(true),
+        ),
         ("spec.timeout_ms", spec.timeout_ms.is_some()),
         ("spec.idle_timeout_ms", spec.idle_timeout_ms.is_some()),
         ("spec.connect_timeout_ms", spec.connect_timeout_ms.is_some()),
@@ -92,14 +135,13 @@ fn on_redirects(spec: &MappingSpec, report: &mut Report) {
         ("spec.resolver", spec.resolver.is_some()),
         ("spec.keepalive", spec.keepalive.is_some()),
         ("spec.cluster_tag", spec.cluster_tag.is_some()),
-        ("spec.add_linkerd_headers", spec.add_linkerd_headers == Some(true)),
+        (
+            "spec.add_linkerd_headers",
+            spec.add_linkerd_headers == Some(true),
+        ),
     ];
     for (field, _) in fields.iter().filter(|(_, given)| *given) {
-        report.ignored(
-            codes::W_IGNORED,
-            field,
-            "this has no effect on a redirect",
-        );
+        report.ignored(codes::W_IGNORED, field, "this has no effect on a redirect");
     }
 }
 

@@ -45,7 +45,13 @@ pub(super) fn defaults(
             outer
         }
     };
-    let [add_request, add_response, remove_request, remove_response, stats] = KEYS.map(|key| (section(key), key));
+    let [
+        add_request,
+        add_response,
+        remove_request,
+        remove_response,
+        stats,
+    ] = KEYS.map(|key| (section(key), key));
     let mut added = |(section, key): (Section<'_>, &str)| added_headers(section, key, report);
     let add_request_headers = added(add_request);
     let add_response_headers = added(add_response);
@@ -123,7 +129,9 @@ fn names(section: Section<'_>, key: &str, report: &mut Report<'_>) -> Option<Vec
             for (at, item) in items.iter().enumerate() {
                 match item.as_str() {
                     Some(name) => out.push(name.to_owned()),
-                    None => report.bad(&format!("{path}[{at}]"), "it must be a text; it is skipped"),
+                    None => {
+                        report.bad(&format!("{path}[{at}]"), "it must be a text; it is skipped")
+                    }
                 }
             }
             Some(out)

@@ -34,7 +34,10 @@ pub(super) fn policy(config: Section<'_>, report: &mut Report<'_>) -> Option<IpP
 
 fn rules(value: &Value, path: &str, report: &mut Report<'_>) -> Vec<IpRule> {
     let Some(entries) = value.as_array() else {
-        report.bad(path, "it must be a list of `peer: RANGE` and `remote: RANGE`");
+        report.bad(
+            path,
+            "it must be a list of `peer: RANGE` and `remote: RANGE`",
+        );
         return Vec::new();
     };
     let mut out = Vec::new();

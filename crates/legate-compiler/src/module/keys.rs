@@ -193,7 +193,10 @@ fn load_balancer(value: &Value, path: &str, report: &mut Report<'_>) {
     match section.text("policy", report) {
         Some("round_robin") => {
             for name in map.keys().filter(|name| *name != "policy") {
-                report.ignored(&section.path_of(name), "`round_robin` takes no further setting");
+                report.ignored(
+                    &section.path_of(name),
+                    "`round_robin` takes no further setting",
+                );
             }
         }
         Some("least_request" | "ring_hash" | "maglev" | "random") => report.unsupported(path),

@@ -36,8 +36,7 @@ pub(super) fn ambassador<'a>(
     if let Some((key, held)) = singleton(tls, options, diagnostics) {
         old_tls(key, held, diagnostics);
     }
-    singleton(ambassador, options, diagnostics)
-        .map(|(key, held)| (key, select::effective(held)))
+    singleton(ambassador, options, diagnostics).map(|(key, held)| (key, select::effective(held)))
 }
 
 /// The one in the controller's namespace, else the first; the others are errors.

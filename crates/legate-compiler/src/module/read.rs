@@ -21,7 +21,11 @@ impl Report<'_> {
 
     /// A setting that is not honoured yet.
     pub(super) fn unsupported(&mut self, path: &str) {
-        self.ignored_with(codes::W_UNSUPPORTED, path, "this setting is not supported yet");
+        self.ignored_with(
+            codes::W_UNSUPPORTED,
+            path,
+            "this setting is not supported yet",
+        );
     }
 
     /// A setting that does nothing.

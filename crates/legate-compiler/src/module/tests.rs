@@ -57,7 +57,13 @@ fn md_01_without_a_module_the_defaults_apply() {
     assert!(diagnostics.is_empty());
     let (found, said) = settings(json!({}));
     assert!(found.object.is_some());
-    assert_eq!(ModuleSettings { object: None, ..found }, ModuleSettings::default());
+    assert_eq!(
+        ModuleSettings {
+            object: None,
+            ..found
+        },
+        ModuleSettings::default()
+    );
     assert!(said.is_empty());
 }
 
@@ -85,7 +91,12 @@ fn md_02_and_04_and_08_and_12_plain_values() {
     assert_eq!(found.cluster_idle_timeout_ms, Some(5));
     assert_eq!(found.cluster_max_connection_lifetime_ms, Some(6));
     assert_eq!(found.resolver, "endpoint");
-    assert_eq!(found.keepalive.and_then(|keepalive| keepalive.interval_secs), Some(3));
+    assert_eq!(
+        found
+            .keepalive
+            .and_then(|keepalive| keepalive.interval_secs),
+        Some(3)
+    );
     assert!(found.use_ambassador_namespace_for_service_resolution);
 }
 
@@ -103,7 +114,11 @@ fn md_05_to_07_ip_lists() {
     }));
     let policy = found.ip_policy.expect("a list");
     assert_eq!(policy.mode, IpMode::Allow);
-    let ranges: Vec<String> = policy.rules.iter().map(|rule| rule.range.to_string()).collect();
+    let ranges: Vec<String> = policy
+        .rules
+        .iter()
+        .map(|rule| rule.range.to_string())
+        .collect();
     assert_eq!(ranges, ["10.0.0.0/8", "2001:db8::1/128", "192.0.2.1/32"]);
     assert_eq!(both, ["E-MODULE-VALUE ip_deny"]);
 
@@ -124,7 +139,10 @@ fn md_05_to_07_ip_lists() {
         assert_eq!(found.ip_policy, None);
     }
     let (found, said) = settings(json!({"ip_allow": "10.0.0.0/8"}));
-    assert_eq!(found.ip_policy.map(|policy| policy.mode), Some(IpMode::Allow));
+    assert_eq!(
+        found.ip_policy.map(|policy| policy.mode),
+        Some(IpMode::Allow)
+    );
     assert_eq!(said, ["E-MODULE-VALUE ip_allow"]);
 }
 
@@ -164,7 +182,10 @@ fn md_11_the_module_of_the_controllers_namespace_counts() {
     };
     assert_eq!(diagnostic.code.as_str(), "E-MODULE-DUPLICATE");
     assert_eq!(
-        diagnostic.object.as_ref().map(|object| object.namespace.as_str()),
+        diagnostic
+            .object
+            .as_ref()
+            .map(|object| object.namespace.as_str()),
         Some("alpha")
     );
     let (found, _) = run([
@@ -231,7 +252,10 @@ fn unknown_keys_name_the_nearest() {
 fn what_is_not_honoured_is_named() {
     for (config, expected) in [
         (json!({"enable_http10": false}), None),
-        (json!({"enable_http10": true}), Some("W-UNSUPPORTED enable_http10")),
+        (
+            json!({"enable_http10": true}),
+            Some("W-UNSUPPORTED enable_http10"),
+        ),
         (json!({"forward_client_cert_details": "SANITIZE"}), None),
         (
             json!({"forward_client_cert_details": "APPEND_FORWARD"}),
@@ -246,17 +270,41 @@ fn what_is_not_honoured_is_named() {
             json!({"headers_with_underscores_action": "reject"}),
             Some("E-MODULE-VALUE headers_with_underscores_action"),
         ),
-        (json!({"load_balancer": {"policy": "maglev"}}), Some("W-UNSUPPORTED load_balancer")),
-        (json!({"lua_scripts": "x"}), Some("E-POLICY-LUA lua_scripts")),
-        (json!({"diagnostics": {"enabled": false, "allow_non_local": true}}), None),
-        (json!({"diagnostics": {"allow_non_local": true}}), Some("W-UNSUPPORTED diagnostics")),
+        (
+            json!({"load_balancer": {"policy": "maglev"}}),
+            Some("W-UNSUPPORTED load_balancer"),
+        ),
+        (
+            json!({"lua_scripts": "x"}),
+            Some("E-POLICY-LUA lua_scripts"),
+        ),
+        (
+            json!({"diagnostics": {"enabled": false, "allow_non_local": true}}),
+            None,
+        ),
+        (
+            json!({"diagnostics": {"allow_non_local": true}}),
+            Some("W-UNSUPPORTED diagnostics"),
+        ),
         (json!({"gzip": {}}), Some("W-UNSUPPORTED gzip")),
         (json!({"cors": null}), None),
-        (json!({"service_port": 8080}), Some("W-IGNORED service_port")),
-        (json!({"use_proxy_proto": false}), Some("W-IGNORED use_proxy_proto")),
-        (json!({"regex_max_size": 200, "allow_chunked_length": true}), None),
+        (
+            json!({"service_port": 8080}),
+            Some("W-IGNORED service_port"),
+        ),
+        (
+            json!({"use_proxy_proto": false}),
+            Some("W-IGNORED use_proxy_proto"),
+        ),
+        (
+            json!({"regex_max_size": 200, "allow_chunked_length": true}),
+            None,
+        ),
         (json!({"regex_type": "safe"}), None),
-        (json!({"regex_type": "unsafe"}), Some("W-IGNORED regex_type")),
+        (
+            json!({"regex_type": "unsafe"}),
+            Some("W-IGNORED regex_type"),
+        ),
         (json!({"tls": {}}), Some("E-MODULE-VALUE tls")),
     ] {
         let expected: Vec<&str> = expected.into_iter().collect();
@@ -287,8 +335,14 @@ fn defaults_for_mappings() {
     assert_eq!(added.keys().collect::<Vec<_>>(), ["x-a"]);
     let added = defaults.add_response_headers.expect("headers");
     assert_eq!(added["x-c"].append, Some(false));
-    assert_eq!(defaults.remove_request_headers, Some(vec!["x-e".to_owned()]));
-    assert_eq!(defaults.remove_response_headers.map(|names| names.len()), Some(2));
+    assert_eq!(
+        defaults.remove_request_headers,
+        Some(vec!["x-e".to_owned()])
+    );
+    assert_eq!(
+        defaults.remove_response_headers.map(|names| names.len()),
+        Some(2)
+    );
     assert_eq!(defaults.stats_name.as_deref(), Some("all"));
     assert!(!found.tls_secret_namespacing);
 }
@@ -299,16 +353,25 @@ fn probes() {
         "liveness_probe": {"prefix": "/alive"},
         "readiness_probe": {"enabled": false},
     }));
-    assert_eq!(found.liveness_probe.map(|probe| probe.prefix).as_deref(), Some("/alive"));
+    assert_eq!(
+        found.liveness_probe.map(|probe| probe.prefix).as_deref(),
+        Some("/alive")
+    );
     assert_eq!(found.readiness_probe, None);
     assert_eq!(said, ["I-MODULE-ENABLED liveness_probe"]);
     let (found, said) = settings(json!({
         "liveness_probe": {"enabled": true, "prefix": "alive", "service": "x"},
     }));
-    assert_eq!(found.liveness_probe, ModuleSettings::default().liveness_probe);
+    assert_eq!(
+        found.liveness_probe,
+        ModuleSettings::default().liveness_probe
+    );
     assert_eq!(
         said,
-        ["E-MODULE-VALUE liveness_probe.prefix", "W-UNSUPPORTED liveness_probe.service"]
+        [
+            "E-MODULE-VALUE liveness_probe.prefix",
+            "W-UNSUPPORTED liveness_probe.service"
+        ]
     );
 }
 
@@ -329,8 +392,15 @@ fn access_log_formats() {
          %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \
          \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\""
     );
-    assert_eq!(format(json!({"envoy_log_format": "%PROTOCOL%\n"})).0, "%PROTOCOL%");
-    assert!(format(json!({"envoy_log_type": "json"})).0.contains("\"start_time\""));
+    assert_eq!(
+        format(json!({"envoy_log_format": "%PROTOCOL%\n"})).0,
+        "%PROTOCOL%"
+    );
+    assert!(
+        format(json!({"envoy_log_type": "json"}))
+            .0
+            .contains("\"start_time\"")
+    );
     let nested = json!({"envoy_log_type": "typed_json",
         "envoy_log_format": {"a": {"b": ["%PROTOCOL%", 1, true]}}});
     assert_eq!(format(nested).0, r#"{"a":{"b":["%PROTOCOL%",1,true]}}"#);
@@ -339,7 +409,10 @@ fn access_log_formats() {
         (json!({"envoy_log_format": {"a": "b"}}), "envoy_log_format"),
         (json!({"envoy_log_format": "100%"}), "envoy_log_format"),
         (json!({"envoy_log_format": "%NOSUCH%"}), "envoy_log_format"),
-        (json!({"envoy_log_type": "json", "envoy_log_format": "x"}), "envoy_log_format"),
+        (
+            json!({"envoy_log_type": "json", "envoy_log_format": "x"}),
+            "envoy_log_format",
+        ),
         (
             json!({"envoy_log_type": "json", "envoy_log_format": {"a": "%NOSUCH%"}}),
             "envoy_log_format.a",
@@ -371,7 +444,10 @@ fn every_key_takes_every_shape() {
         let mut errors = 0;
         for shape in &shapes {
             let (_, diagnostics) = run([module("ambassador", json!({*key: shape}))]);
-            errors += diagnostics.iter().filter(|d| d.severity() != Severity::Info).count();
+            errors += diagnostics
+                .iter()
+                .filter(|d| d.severity() != Severity::Info)
+                .count();
             assert!(
                 diagnostics
                     .iter()
@@ -379,8 +455,13 @@ fn every_key_takes_every_shape() {
                 "{key}: {diagnostics:?}"
             );
         }
-        let silent = ["allow_chunked_length", "envoy_validation_timeout", "regex_max_size",
-            "prune_unreachable_routes", "regex_type"];
+        let silent = [
+            "allow_chunked_length",
+            "envoy_validation_timeout",
+            "regex_max_size",
+            "prune_unreachable_routes",
+            "regex_type",
+        ];
         assert!(errors > 0 || silent.contains(key), "{key}");
     }
 }

@@ -67,7 +67,12 @@ impl<'a> SecretReader<'a> {
 
     /// The Secret that a field of a TLSContext or of inline settings means: the literal name in
     /// `namespace` if it exists, else, with `namespacing`, split at the last dot.
-    pub(crate) fn of_context(&mut self, name: &str, namespace: &str, namespacing: bool) -> ObjectKey {
+    pub(crate) fn of_context(
+        &mut self,
+        name: &str,
+        namespace: &str,
+        namespacing: bool,
+    ) -> ObjectKey {
         let literal = key(name, namespace);
         if !namespacing || self.exists(&literal) {
             return literal;

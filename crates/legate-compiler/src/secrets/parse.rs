@@ -126,8 +126,9 @@ impl Material {
                 return Err(invalid(key, "there is no revocation list in it"));
             }
             for der in &lists {
-                CertificateRevocationList::from_der(der)
-                    .map_err(|error| invalid(key, format!("a revocation list cannot be read: {error}")))?;
+                CertificateRevocationList::from_der(der).map_err(|error| {
+                    invalid(key, format!("a revocation list cannot be read: {error}"))
+                })?;
             }
             Ok(self.entry(RevocationList { lists }))
         })
@@ -195,7 +196,8 @@ fn sections(
 ) -> Result<Vec<Vec<u8>>, SecretError> {
     let mut found = Vec::new();
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        let (kind, der) = section.map_err(|error| invalid(key, format!("it is no PEM: {error}")))?;
+        let (kind, der) =
+            section.map_err(|error| invalid(key, format!("it is no PEM: {error}")))?;
         if wanted(kind) {
             found.push(der);
         }
@@ -214,7 +216,10 @@ fn certificates(key: &str, pem: &[u8]) -> Result<Vec<Vec<u8>>, SecretError> {
 fn parse_certificate<'a>(key: &str, der: &'a [u8]) -> Result<X509Certificate<'a>, SecretError> {
     match X509Certificate::from_der(der) {
         Ok((_, certificate)) => Ok(certificate),
-        Err(error) => Err(invalid(key, format!("a certificate cannot be read: {error}"))),
+        Err(error) => Err(invalid(
+            key,
+            format!("a certificate cannot be read: {error}"),
+        )),
     }
 }
 
@@ -277,7 +282,8 @@ fn pair(
 
 fn private_key(key: &str, pem: &[u8]) -> Result<PrivateKeyDer<'static>, SecretError> {
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        let (kind, der) = section.map_err(|error| invalid(key, format!("it is no PEM: {error}")))?;
+        let (kind, der) =
+            section.map_err(|error| invalid(key, format!("it is no PEM: {error}")))?;
         match kind {
             SectionKind::PrivateKey => return Ok(PrivatePkcs8KeyDer::from(der).into()),
             SectionKind::RsaPrivateKey => return Ok(PrivatePkcs1KeyDer::from(der).into()),

@@ -76,7 +76,11 @@ fn faults_are_told_apart() {
     let (_, other) = pair(&["a.test"], false);
     for (data, code, path) in [
         (vec![], codes::E_SECRET_INVALID, "data"),
-        (vec![("tls.crt", crt.as_str())], codes::E_SECRET_INVALID, "data"),
+        (
+            vec![("tls.crt", crt.as_str())],
+            codes::E_SECRET_INVALID,
+            "data",
+        ),
         (
             vec![("tls.crt", "garbage"), ("tls.key", key.as_str())],
             codes::E_SECRET_INVALID,
@@ -98,10 +102,7 @@ fn faults_are_told_apart() {
             "data.tls.key",
         ),
     ] {
-        let error = material(&data)
-            .certificate()
-            .clone()
-            .expect_err("a fault");
+        let error = material(&data).certificate().clone().expect_err("a fault");
         assert_eq!((error.code, error.path.as_str()), (code, path), "{data:?}");
     }
 }
@@ -154,28 +155,52 @@ fn names_of_secrets() {
         name: name.to_owned(),
     };
     assert_eq!(reader.of_host("s", None, "default"), key("default", "s"));
-    assert_eq!(reader.of_host("s", Some("certs"), "default"), key("certs", "s"));
-    assert_eq!(reader.of_host("s.certs", None, "default"), key("certs", "s"));
-    assert_eq!(reader.of_host("s.lit", None, "default"), key("default", "s.lit"));
+    assert_eq!(
+        reader.of_host("s", Some("certs"), "default"),
+        key("certs", "s")
+    );
+    assert_eq!(
+        reader.of_host("s.certs", None, "default"),
+        key("certs", "s")
+    );
+    assert_eq!(
+        reader.of_host("s.lit", None, "default"),
+        key("default", "s.lit")
+    );
     // The literal name is what a message should name when neither exists.
-    assert_eq!(reader.of_host("x.y", None, "default"), key("default", "x.y"));
-    assert_eq!(reader.of_context("s.certs", "default", true), key("certs", "s"));
-    assert_eq!(reader.of_context("s.lit", "default", true), key("default", "s.lit"));
+    assert_eq!(
+        reader.of_host("x.y", None, "default"),
+        key("default", "x.y")
+    );
+    assert_eq!(
+        reader.of_context("s.certs", "default", true),
+        key("certs", "s")
+    );
+    assert_eq!(
+        reader.of_context("s.lit", "default", true),
+        key("default", "s.lit")
+    );
     assert_eq!(
         reader.of_context("s.certs", "default", false),
         key("default", "s.certs")
     );
-    assert_eq!(reader.of_context("a.b.certs", "default", true), key("certs", "a.b"));
+    assert_eq!(
+        reader.of_context("a.b.certs", "default", true),
+        key("certs", "a.b")
+    );
     assert!(reader.reads.contains(&key("default", "x.y")));
 }
 
 #[test]
 fn single_namespace_mode_hides_other_secrets() {
     let (crt, key) = pair(&["a.test"], false);
-    let resources: Resources =
-        [secret("certs", "s", &[("tls.crt", &crt), ("tls.key", &key)])]
-            .into_iter()
-            .collect();
+    let resources: Resources = [secret(
+        "certs",
+        "s",
+        &[("tls.crt", &crt), ("tls.key", &key)],
+    )]
+    .into_iter()
+    .collect();
     let cache = SecretCache::default();
     for (single_namespace, found) in [(false, true), (true, false)] {
         let options = Options {
@@ -193,7 +218,11 @@ fn single_namespace_mode_hides_other_secrets() {
 fn a_last_good_version_stands_in() {
     let (crt, key) = pair(&["a.test"], false);
     let mut resources = Resources::new();
-    resources.insert(secret("default", "s", &[("tls.crt", &crt), ("tls.key", &key)]));
+    resources.insert(secret(
+        "default",
+        "s",
+        &[("tls.crt", &crt), ("tls.key", &key)],
+    ));
     resources.replace(secret("default", "s", &[("tls.crt", "garbage")]), true);
     let options = Options::default();
     let cache = SecretCache::default();
@@ -207,7 +236,11 @@ fn a_last_good_version_stands_in() {
 fn a_secret_is_parsed_once() {
     let (crt, key) = pair(&["a.test"], false);
     let mut resources = Resources::new();
-    resources.insert(secret("default", "s", &[("tls.crt", &crt), ("tls.key", &key)]));
+    resources.insert(secret(
+        "default",
+        "s",
+        &[("tls.crt", &crt), ("tls.key", &key)],
+    ));
     let options = Options::default();
     let cache = SecretCache::default();
     let read = |resources: &Resources| {
@@ -220,7 +253,11 @@ fn a_secret_is_parsed_once() {
     };
     let first = read(&resources);
     assert!(Arc::ptr_eq(&first, &read(&resources)));
-    resources.insert(secret("default", "s", &[("tls.crt", &crt), ("tls.key", &key)]));
+    resources.insert(secret(
+        "default",
+        "s",
+        &[("tls.crt", &crt), ("tls.key", &key)],
+    ));
     let second = read(&resources);
     assert!(!Arc::ptr_eq(&first, &second));
     assert_eq!(first, second);

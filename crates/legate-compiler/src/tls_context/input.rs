@@ -106,18 +106,22 @@ impl<'a> TlsInput<'a> {
             message: message.to_owned(),
         };
         match (self.secret, self.cert_chain_file, self.private_key_file) {
-            (Some(_), Some(_), _) => {
-                Some(fault("cert_chain_file", "a certificate from files excludes `secret`"))
-            }
-            (Some(_), None, Some(_)) => {
-                Some(fault("private_key_file", "a certificate from files excludes `secret`"))
-            }
-            (None, Some(_), None) => {
-                Some(fault("cert_chain_file", "it needs `private_key_file` beside it"))
-            }
-            (None, None, Some(_)) => {
-                Some(fault("private_key_file", "it needs `cert_chain_file` beside it"))
-            }
+            (Some(_), Some(_), _) => Some(fault(
+                "cert_chain_file",
+                "a certificate from files excludes `secret`",
+            )),
+            (Some(_), None, Some(_)) => Some(fault(
+                "private_key_file",
+                "a certificate from files excludes `secret`",
+            )),
+            (None, Some(_), None) => Some(fault(
+                "cert_chain_file",
+                "it needs `private_key_file` beside it",
+            )),
+            (None, None, Some(_)) => Some(fault(
+                "private_key_file",
+                "it needs `cert_chain_file` beside it",
+            )),
             _ => None,
         }
     }

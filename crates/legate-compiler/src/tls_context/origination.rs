@@ -3,13 +3,14 @@
 use legate_api::{Kind, ObjectKey};
 use legate_config::cluster::UpstreamTls;
 use legate_config::key::{CaKey, CertificateKey};
+use legate_config::{Code, Entry};
 
 use super::{Origination, OriginationError, Purpose, TlsInput, effective_parameters};
 use crate::codes;
 use crate::module::ModuleSettings;
 use crate::options::{MissingRefs, Options};
-use crate::resources::Resources;
-use crate::secrets::{Found, SecretCache, SecretError, SecretReader};
+use crate::resources::{Held, Resources};
+use crate::secrets::{Found, Material, SecretCache, SecretError, SecretReader};
 use crate::select;
 
 /// Resolves the TLSContext that a Mapping names in `tls`. `namespace` is the Mapping's.
@@ -64,21 +65,21 @@ pub(crate) fn origination(
     }
 }
 
-type Fault = (legate_config::Code, String, Option<String>);
+type Fault = (Code, String, Option<String>);
 
 fn resolve(
     key: &ObjectKey,
-    held: &crate::resources::Held,
+    held: &Held,
     options: &Options,
     module: &ModuleSettings,
     reader: &mut SecretReader<'_>,
-    notices: &mut Vec<(legate_config::Code, String)>,
+    notices: &mut Vec<(Code, String)>,
 ) -> Result<Origination, Fault> {
     let unusable = |message: String| (codes::E_TLS_ORIGINATION, message, None);
     let (object, parameters) =
         effective_parameters(held, Purpose::Origination).map_err(unusable)?;
-    let input = TlsInput::of_context(&object)
-        .ok_or_else(|| unusable("it cannot be read".to_owned()))?;
+    let input =
+        TlsInput::of_context(&object).ok_or_else(|| unusable("it cannot be read".to_owned()))?;
     if let Some(field) = input.file_field() {
         return Err((
             codes::E_UNSUPPORTED,
@@ -87,7 +88,9 @@ fn resolve(
         ));
     }
     if input.is_empty() {
-        return Err(unusable("it has neither certificate, authorities nor settings".to_owned()));
+        return Err(unusable(
+            "it has neither certificate, authorities nor settings".to_owned(),
+        ));
     }
     if input.cert_required == Some(true) {
         notices.push((
@@ -95,9 +98,6 @@ fn resolve(
             "`cert_required` has no effect towards an upstream".to_owned(),
         ));
     }
-    let namespacing = input
-        .secret_namespacing
-        .unwrap_or(module.tls_secret_namespacing);
     let mut found = Origination {
         tls: UpstreamTls {
             sni: input.sni.filter(|sni| !sni.is_empty()).map(str::to_owned),
@@ -114,28 +114,17 @@ fn resolve(
         dependencies: Vec::new(),
         notices: Vec::new(),
     };
-    if let Some(secret) = input.secret {
-        let secret = reader.of_context(secret, &key.namespace, namespacing);
-        let entry = take(reader.read(&secret, |m| m.certificate()), &secret, options, notices)?;
-        let name = CertificateKey::from(secret_name(&secret));
-        found.tls.client_certificate = Some(name.clone());
-        found.certificate = Some((name, entry));
-        if input.ca_secret.is_none()
-            && let Some((material, _)) = reader.material(&secret)
-            && let Some(Ok(entry)) = material.own_ca()
-        {
-            let name = CaKey::from(format!("{}#root-cert.pem", secret_name(&secret)));
-            found.tls.ca = Some(name.clone());
-            found.ca_bundle = Some((name, entry.clone()));
-        }
-    }
-    if let Some(secret) = input.ca_secret {
-        let secret = reader.of_context(secret, &key.namespace, namespacing);
-        let entry = take(reader.read(&secret, |m| m.ca_bundle()), &secret, options, notices)?;
-        let name = CaKey::from(secret_name(&secret));
-        found.tls.ca = Some(name.clone());
-        found.ca_bundle = Some((name, entry));
-    }
+    let namespacing = input
+        .secret_namespacing
+        .unwrap_or(module.tls_secret_namespacing);
+    let mut material = MaterialReader {
+        namespace: &key.namespace,
+        namespacing,
+        options,
+        reader,
+        notices,
+    };
+    material.add(&input, &mut found)?;
     if found.tls.ca.is_some() {
         notices.push((
             codes::I_TLS_UNVERIFIED,
@@ -145,33 +134,79 @@ fn resolve(
     Ok(found)
 }
 
-fn take<T>(
-    found: Found<T>,
-    secret: &ObjectKey,
-    options: &Options,
-    notices: &mut Vec<(legate_config::Code, String)>,
-) -> Result<legate_config::Entry<T>, Fault> {
-    let name = secret_name(secret);
-    match found {
-        Found::Good(entry) => Ok(entry),
-        Found::LastGood(entry, error) => {
-            notices.push((
-                codes::W_CERT_LAST_GOOD,
-                format!("the last good version of Secret `{name}` is used: {}", error.message),
-            ));
-            Ok(entry)
+/// Reads the Secrets that a context names.
+struct MaterialReader<'r, 'a> {
+    namespace: &'r str,
+    namespacing: bool,
+    options: &'r Options,
+    reader: &'r mut SecretReader<'a>,
+    notices: &'r mut Vec<(Code, String)>,
+}
+
+impl MaterialReader<'_, '_> {
+    fn add(&mut self, input: &TlsInput<'_>, found: &mut Origination) -> Result<(), Fault> {
+        if let Some(name) = input.secret {
+            let secret = self.find(name);
+            let entry = self.take(&secret, |material| material.certificate())?;
+            let name = CertificateKey::from(secret_name(&secret));
+            found.tls.client_certificate = Some(name.clone());
+            found.certificate = Some((name, entry));
+            if input.ca_secret.is_none()
+                && let Some((material, _)) = self.reader.material(&secret)
+                && let Some(Ok(entry)) = material.own_ca()
+            {
+                let name = CaKey::from(format!("{}#root-cert.pem", secret_name(&secret)));
+                found.tls.ca = Some(name.clone());
+                found.ca_bundle = Some((name, entry.clone()));
+            }
         }
-        Found::Bad(SecretError { code, message, .. }) => {
-            Err((code, format!("Secret `{name}` cannot be used: {message}"), None))
+        if let Some(name) = input.ca_secret {
+            let secret = self.find(name);
+            let entry = self.take(&secret, |material| material.ca_bundle())?;
+            let name = CaKey::from(secret_name(&secret));
+            found.tls.ca = Some(name.clone());
+            found.ca_bundle = Some((name, entry));
         }
-        Found::Missing => Err((
-            match options.missing {
-                MissingRefs::Info => codes::I_NOT_IN_FOLDER,
-                MissingRefs::Error => codes::E_SECRET_MISSING,
-            },
-            format!("there is no Secret `{name}`"),
-            None,
-        )),
+        Ok(())
+    }
+
+    fn find(&mut self, name: &str) -> ObjectKey {
+        self.reader
+            .of_context(name, self.namespace, self.namespacing)
+    }
+
+    fn take<T>(
+        &mut self,
+        secret: &ObjectKey,
+        part: impl Fn(&Material) -> &Result<Entry<T>, SecretError>,
+    ) -> Result<Entry<T>, Fault> {
+        let name = secret_name(secret);
+        match self.reader.read(secret, part) {
+            Found::Good(entry) => Ok(entry),
+            Found::LastGood(entry, error) => {
+                self.notices.push((
+                    codes::W_CERT_LAST_GOOD,
+                    format!(
+                        "the last good version of Secret `{name}` is used: {}",
+                        error.message
+                    ),
+                ));
+                Ok(entry)
+            }
+            Found::Bad(SecretError { code, message, .. }) => Err((
+                code,
+                format!("Secret `{name}` cannot be used: {message}"),
+                None,
+            )),
+            Found::Missing => Err((
+                match self.options.missing {
+                    MissingRefs::Info => codes::I_NOT_IN_FOLDER,
+                    MissingRefs::Error => codes::E_SECRET_MISSING,
+                },
+                format!("there is no Secret `{name}`"),
+                None,
+            )),
+        }
     }
 }
 

@@ -83,10 +83,7 @@ impl Finding {
 }
 
 /// Reads the parameters. They may be used only if no finding is a fault.
-pub(crate) fn parameters(
-    input: &TlsInput<'_>,
-    purpose: Purpose,
-) -> (TlsParameters, Vec<Finding>) {
+pub(crate) fn parameters(input: &TlsInput<'_>, purpose: Purpose) -> (TlsParameters, Vec<Finding>) {
     let mut out = TlsParameters::defaults(purpose);
     let mut findings = Vec::new();
     versions(input, &mut out, &mut findings);
@@ -236,7 +233,11 @@ fn curves(input: &TlsInput<'_>, out: &mut TlsParameters, findings: &mut Vec<Find
 fn alpn(text: &str, purpose: Purpose, findings: &mut Vec<Finding>) -> Vec<String> {
     let mut protocols: Vec<String> = Vec::new();
     let mut unknown = Vec::new();
-    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for name in text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
         // Whoever negotiates a protocol with us must be served it.
         let known = purpose == Purpose::Origination || matches!(name, "h2" | "http/1.1");
         if !known {

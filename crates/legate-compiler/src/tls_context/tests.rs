@@ -45,9 +45,7 @@ fn resources(documents: impl IntoIterator<Item = Value>) -> Resources {
         .collect()
 }
 
-fn originate(
-    documents: impl IntoIterator<Item = Value>,
-) -> Result<Origination, OriginationError> {
+fn originate(documents: impl IntoIterator<Item = Value>) -> Result<Origination, OriginationError> {
     let options = Options {
         missing: MissingRefs::Error,
         ..Options::default()
@@ -73,7 +71,12 @@ fn error(documents: impl IntoIterator<Item = Value>) -> String {
 #[test]
 fn suites_and_curves() {
     let found = |ciphers: &[&str], curves: &[&str], max: Option<&str>| {
-        let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let own = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
         let (ciphers, curves) = (own(ciphers), own(curves));
         let input = TlsInput {
             cipher_suites: &ciphers,
@@ -86,14 +89,20 @@ fn suites_and_curves() {
         (parameters, findings.len(), faults)
     };
     let (tls, findings, faults) = found(
-        &["[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]", "AES128-SHA",
-          "TLS_AES_128_GCM_SHA256"],
+        &[
+            "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]",
+            "AES128-SHA",
+            "TLS_AES_128_GCM_SHA256",
+        ],
         &["X25519", "prime256v1", "P-521"],
         None,
     );
     assert_eq!(
         tls.cipher_suites,
-        ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"]
+        [
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-ECDSA-CHACHA20-POLY1305"
+        ]
     );
     assert_eq!(tls.ecdh_curves, ["X25519", "P-256"]);
     assert_eq!((findings, faults), (2, 0));
@@ -122,12 +131,19 @@ fn origination_takes_what_the_context_gives() {
     .expect("origination");
     let tls = &found.tls;
     assert_eq!(tls.sni.as_deref(), Some("up.test"));
-    assert_eq!(tls.client_certificate.as_ref().map(|key| key.as_str()), Some("certs/s"));
+    assert_eq!(
+        tls.client_certificate.as_ref().map(|key| key.as_str()),
+        Some("certs/s")
+    );
     assert_eq!(tls.ca.as_ref().map(|key| key.as_str()), Some("default/ca"));
     assert_eq!(tls.alpn, ["h2"]);
     assert_eq!(tls.max_version, TlsVersion::V12);
     assert!(found.certificate.is_some() && found.ca_bundle.is_some());
-    let codes: Vec<&str> = found.notices.iter().map(|(code, _)| code.as_str()).collect();
+    let codes: Vec<&str> = found
+        .notices
+        .iter()
+        .map(|(code, _)| code.as_str())
+        .collect();
     assert_eq!(codes, ["W-IGNORED", "I-TLS-UNVERIFIED"]);
     assert!(found.dependencies.len() >= 3);
 }
@@ -137,12 +153,27 @@ fn origination_is_never_downgraded() {
     let context = |spec: Value| document("TLSContext", "c", spec);
     assert_eq!(error([]), "E-TLS-CONTEXT");
     assert_eq!(error([context(json!({}))]), "E-TLS-ORIGINATION");
-    assert_eq!(error([context(json!({"secret": "missing"}))]), "E-SECRET-MISSING");
-    assert_eq!(error([context(json!({"ca_secret": "missing"}))]), "E-SECRET-MISSING");
-    assert_eq!(error([context(json!({"max_tls_version": "v1.0"}))]), "E-TLS-ORIGINATION");
-    assert_eq!(error([context(json!({"cacert_chain_file": "/x"}))]), "E-UNSUPPORTED");
     assert_eq!(
-        error([context(json!({"secret": "s", "cert_chain_file": "/x"})), pair_secret("s")]),
+        error([context(json!({"secret": "missing"}))]),
+        "E-SECRET-MISSING"
+    );
+    assert_eq!(
+        error([context(json!({"ca_secret": "missing"}))]),
+        "E-SECRET-MISSING"
+    );
+    assert_eq!(
+        error([context(json!({"max_tls_version": "v1.0"}))]),
+        "E-TLS-ORIGINATION"
+    );
+    assert_eq!(
+        error([context(json!({"cacert_chain_file": "/x"}))]),
+        "E-UNSUPPORTED"
+    );
+    assert_eq!(
+        error([
+            context(json!({"secret": "s", "cert_chain_file": "/x"})),
+            pair_secret("s")
+        ]),
         "E-TLS-ORIGINATION"
     );
 }

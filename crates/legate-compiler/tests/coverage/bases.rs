@@ -145,7 +145,12 @@ pub(crate) fn bases(kind: Kind) -> Vec<Base> {
             .map(|(name, spec)| base(name, "m", spec, frame(vec![])))
             .collect(),
         Kind::TlsContext => tls_context_bases(&base),
-        Kind::Module => vec![base("ambassador", "ambassador", json!({"config": {}}), frame(vec![]))],
+        Kind::Module => vec![base(
+            "ambassador",
+            "ambassador",
+            json!({"config": {"server_name": "base"}}),
+            frame(vec![]),
+        )],
         Kind::KubernetesEndpointResolver | Kind::KubernetesServiceResolver => {
             let user = json!({"hostname": "*", "prefix": "/r/", "service": "up", "resolver": "r"});
             let user = document(Kind::Mapping, "user", user);
@@ -166,10 +171,20 @@ fn mapping_bases() -> Vec<(&'static str, Value)> {
     vec![
         ("plain", mapping()),
         ("method", with(json!({"method": "GET"}))),
-        ("host", json!({"host": "a.test", "prefix": "/a/", "service": "up"})),
-        ("redirect", with(json!({"host_redirect": true, "service": "x.test"}))),
+        (
+            "host",
+            json!({"host": "a.test", "prefix": "/a/", "service": "up"}),
+        ),
+        (
+            "redirect",
+            with(json!({"host_redirect": true, "service": "x.test"})),
+        ),
         ("endpoints", with(json!({"resolver": "endpoint"}))),
         ("external", with(json!({"service": "up.example.com:8080"}))),
+        (
+            "IPv6",
+            with(json!({"service": "up.example.com", "enable_ipv6": true})),
+        ),
         ("TLS", with(json!({"service": "https://up"}))),
     ]
 }
@@ -197,7 +212,12 @@ fn tls_context_bases(
         ]
     };
     vec![
-        base("both", "c", json!({"secret": "s.default"}), frame(host.clone())),
+        base(
+            "both",
+            "c",
+            json!({"secret": "s.default"}),
+            frame(host.clone()),
+        ),
         base("authorities", "c", json!({"ca_secret": "s"}), frame(host)),
         base(
             "origination",
@@ -213,7 +233,8 @@ fn least(kind: Kind) -> Value {
     match kind {
         Kind::TcpMapping => json!({"port": 6443, "service": "up"}),
         Kind::AuthService => json!({"auth_service": "up"}),
-        Kind::RateLimitService | Kind::LogService => json!({"service": "up", "driver": "http"}),
+        Kind::RateLimitService => json!({"service": "up"}),
+        Kind::LogService => json!({"service": "up", "driver": "http", "driver_config": {}}),
         Kind::TracingService => json!({"service": "up", "driver": "zipkin"}),
         _ => json!({}),
     }

@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 /// One step down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
-    Field { name: String, required: bool },
+    Field {
+        name: String,
+        required: bool,
+    },
     /// An entry of a map.
     Entry,
     /// An item of a list.
@@ -19,6 +22,15 @@ const ENTRY: &str = "x";
 #[derive(Debug, Clone)]
 pub(crate) struct Leaf {
     steps: Vec<(Step, Value)>,
+}
+
+/// What stands beside a leaf in the objects that are made to hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surroundings {
+    /// What the schema requires.
+    Least,
+    /// Every other scalar, too.
+    Full,
 }
 
 /// All leaves of the schema of a `spec`.
@@ -89,37 +101,48 @@ impl Leaf {
     }
 
     /// The spec without a value here: with all that surrounds the leaf, where that is possible.
-    pub(crate) fn without(&self, spec: &Value) -> Value {
+    pub(crate) fn without(&self, spec: &Value, around: Surroundings) -> Value {
         let optional = matches!(
             self.steps.last(),
-            Some((Step::Field { required: false, .. }, _))
+            Some((
+                Step::Field {
+                    required: false,
+                    ..
+                },
+                _
+            ))
         );
         if optional && self.find(spec).is_none() {
-            self.place(spec, None)
+            self.place(spec, around, None)
         } else {
             spec.clone()
         }
     }
 
     /// The spec with a value here.
-    pub(crate) fn with(&self, spec: &Value, value: Value) -> Value {
-        self.place(spec, Some(value))
+    pub(crate) fn with(&self, spec: &Value, around: Surroundings, value: Value) -> Value {
+        self.place(spec, around, Some(value))
     }
 
     fn find<'a>(&self, spec: &'a Value) -> Option<&'a Value> {
-        self.steps.iter().try_fold(spec, |at, (step, _)| match step {
-            Step::Field { name, .. } => at.get(name),
-            Step::Entry => at.get(ENTRY),
-            Step::Item => at.get(0),
-        })
+        self.steps
+            .iter()
+            .try_fold(spec, |at, (step, _)| match step {
+                Step::Field { name, .. } => at.get(name),
+                Step::Entry => at.get(ENTRY),
+                Step::Item => at.get(0),
+            })
     }
 
-    fn place(&self, spec: &Value, value: Option<Value>) -> Value {
+    fn place(&self, spec: &Value, around: Surroundings, value: Option<Value>) -> Value {
         let mut out = spec.clone();
         let mut at = &mut out;
         for (index, (step, schema)) in self.steps.iter().enumerate() {
             let last = index + 1 == self.steps.len();
             if last && value.is_none() {
+                if let (Step::Field { name, .. }, Some(map)) = (step, at.as_object_mut()) {
+                    map.remove(name);
+                }
                 return out;
             }
             at = match step {
@@ -137,7 +160,7 @@ impl Leaf {
                 return out;
             }
             if at.is_null() {
-                *at = sample(schema);
+                *at = sample(schema, around);
             }
         }
         out
@@ -172,8 +195,22 @@ impl Leaf {
 
 /// Texts of the kinds that fields hold: names, paths, durations, headers, numbers, versions.
 const TEXTS: &[&str] = &[
-    "x", "y", "/x", "x.test", "GET", "5s", "5", "true", "v1.3", "h2", "X25519", "https://x",
-    "ECDHE-RSA-AES128-GCM-SHA256", "%PROTOCOL%", "text/plain", "POST",
+    "x",
+    "y",
+    "/x",
+    "x.test",
+    "GET",
+    "5s",
+    "5",
+    "true",
+    "v1.3",
+    "h2",
+    "X25519",
+    "https://x",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "%PROTOCOL%",
+    "text/plain",
+    "POST",
 ];
 
 /// Values for places without a type.
@@ -187,23 +224,37 @@ const FREE: &[&str] = &[
     "{}",
 ];
 
-/// The least value of a schema: what is required, and nothing else.
-fn sample(schema: &Value) -> Value {
+/// A value of a schema.
+fn sample(schema: &Value, around: Surroundings) -> Value {
     if let Some(first) = schema.get("enum").and_then(|values| values.get(0)) {
         return first.clone();
     }
     match schema.get("type").and_then(Value::as_str) {
         Some("object") => {
             let mut map = Map::new();
-            for name in required(schema) {
-                map.insert(name.to_owned(), sample(&schema["properties"][name]));
+            let required = required(schema);
+            let properties = schema.get("properties").and_then(Value::as_object);
+            for (name, inner) in properties.into_iter().flatten() {
+                let scalar = !matches!(
+                    inner.get("type").and_then(Value::as_str),
+                    None | Some("object" | "array")
+                );
+                if required.contains(&name.as_str()) || (scalar && around == Surroundings::Full) {
+                    map.insert(name.clone(), sample(inner, around));
+                }
             }
             Value::Object(map)
         }
         Some("array") => json!([]),
         Some("boolean") => json!(true),
         Some("integer" | "number") => {
-            json!(schema.get("minimum").and_then(Value::as_i64).unwrap_or(1).max(1))
+            json!(
+                schema
+                    .get("minimum")
+                    .and_then(Value::as_i64)
+                    .unwrap_or(1)
+                    .max(1)
+            )
         }
         _ => json!("x"),
     }

@@ -39,7 +39,10 @@ mod tests {
                     Max processes             unlimited            unlimited            processes \n\
                     Max open files            1024                 524288               files     \n";
         assert_eq!(open_files(text), Some(1024));
-        assert_eq!(open_files("Max open files   unlimited unlimited files"), None);
+        assert_eq!(
+            open_files("Max open files   unlimited unlimited files"),
+            None
+        );
         assert!(max_connections(2) >= LEAST);
     }
 }

@@ -128,9 +128,7 @@ impl ResponseBody {
 
     fn broken(&mut self, why: BrokenOff) -> BrokenOff {
         let (flag, details) = match &why {
-            BrokenOff::Expired(Expired::Route) => {
-                (Flag::UpstreamTimeout, "response_timeout")
-            }
+            BrokenOff::Expired(Expired::Route) => (Flag::UpstreamTimeout, "response_timeout"),
             BrokenOff::Expired(Expired::Idle) => (Flag::StreamIdle, "stream_idle_timeout"),
             BrokenOff::Upstream(_) => (
                 Flag::UpstreamTermination,
@@ -181,9 +179,7 @@ impl ResponseBody {
                 Poll::Ready(Some(Err(self.broken(BrokenOff::Upstream(error)))))
             }
             Poll::Pending => match self.exchange.poll_expired(cx) {
-                Poll::Ready(what) => {
-                    Poll::Ready(Some(Err(self.broken(BrokenOff::Expired(what)))))
-                }
+                Poll::Ready(what) => Poll::Ready(Some(Err(self.broken(BrokenOff::Expired(what))))),
                 Poll::Pending => Poll::Pending,
             },
         }

@@ -11,8 +11,8 @@ use super::exchange::Exchange;
 use super::port::{Port, Registered};
 use super::upgrade::Pending;
 use super::watch::Watch;
-use crate::request::Peer;
 use crate::metrics::ActiveConnection;
+use crate::request::Peer;
 use crate::tls::{Termination, TlsInfo};
 
 /// Requests per second that a client may give up.

@@ -37,8 +37,6 @@ pub(crate) struct Process {
 
 /// What the connections of a worker share.
 pub(crate) struct Context {
-    /// The worker's number.
-    pub(crate) index: usize,
     /// The process.
     pub(crate) process: Arc<Process>,
     /// The worker's deadlines.
@@ -56,13 +54,11 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(
-        index: usize,
         process: Arc<Process>,
         metrics: Arc<Metrics>,
         max_open: usize,
     ) -> Rc<Self> {
         Rc::new(Self {
-            index,
             process,
             timers: Timers::new(),
             pool: WorkerPool::new(),

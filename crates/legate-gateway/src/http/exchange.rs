@@ -196,10 +196,12 @@ impl Exchange {
             ended: now,
         };
         let record = self.record.borrow();
-        record.write(&self.conn, &self.serving, &times, [
-            self.received.get(),
-            self.sent.get(),
-        ]);
+        record.write(
+            &self.conn,
+            &self.serving,
+            &times,
+            [self.received.get(), self.sent.get()],
+        );
     }
 
     /// The client went away.

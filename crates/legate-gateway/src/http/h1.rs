@@ -49,7 +49,13 @@ enum End {
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
-    let limit = conn.port.serving().config.listener.http.max_request_header_bytes as usize;
+    let limit = conn
+        .port
+        .serving()
+        .config
+        .listener
+        .http
+        .max_request_header_bytes as usize;
     let mut builder = Builder::new();
     builder
         .max_header_size(limit)
@@ -187,9 +193,7 @@ fn note_malformed(conn: &Rc<Conn>, error: &hyper::Error) {
 /// Reads what the client still sends until it notices that we are done.
 async fn linger(conn: &Conn, mut stream: Watched) {
     let mut buffer = [0; 2048];
-    let drain = async {
-        while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
-    };
+    let drain = async { while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {} };
     let _ = conn
         .watch
         .alarm()

@@ -67,14 +67,17 @@ impl Port {
         self.draining.get()
     }
 
-    /// Ends every connection now; with `idle_only`, only those without a request.
-    pub(crate) fn shut(&self, idle_only: bool) {
+    /// Ends every connection now.
+    pub(crate) fn shut(&self) {
         for (_, watch) in self.watches.borrow().iter() {
-            if idle_only {
-                watch.shut_if_idle();
-            } else {
-                watch.shut();
-            }
+            watch.shut();
+        }
+    }
+
+    /// Ends every connection now that carries no request.
+    pub(crate) fn shut_idle(&self) {
+        for (_, watch) in self.watches.borrow().iter() {
+            watch.shut_if_idle();
         }
     }
 
@@ -92,13 +95,12 @@ impl Port {
         }
     }
 
-    /// Number of connections.
-    pub(crate) fn open(&self) -> usize {
-        self.watches.borrow().len()
-    }
-
     /// Enters a connection.
-    pub(crate) fn register(self: &Rc<Self>, context: &Rc<Context>, watch: &Rc<Watch>) -> Registered {
+    pub(crate) fn register(
+        self: &Rc<Self>,
+        context: &Rc<Context>,
+        watch: &Rc<Watch>,
+    ) -> Registered {
         context.open.set(context.open.get() + 1);
         let key = self.watches.borrow_mut().insert(Rc::clone(watch));
         Registered {

@@ -1,7 +1,7 @@
 //! The one request pipeline, HTTP/1.1 and HTTP/2 alike.
 //!
-//! Stages in their fixed order: everything up to the target is [`route`]'s; then request headers
-//! and path, upgrade check, sending, and the response ([`respond`]).
+//! Stages in their fixed order: everything up to the target is [`route`]'s; then the upgrade check,
+//! request headers and path, sending, and the response ([`respond`]).
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -23,18 +23,88 @@ use super::exchange::{Exchange, Expired, Unanswered};
 use super::respond::{self, About};
 use super::route::{self, Forward};
 use super::upgrade;
+use legate_router::Row;
+
 use crate::config::{Plan, Target};
 use crate::error::ProxyError;
 use crate::reply::{Flag, Flags, Reply, is_grpc};
+use crate::request::facts::Captured;
 use crate::request::{CompiledHost, CompiledPolicy, Facts};
 use crate::upstream::{Call, ClusterHandle, UpstreamBody};
 
-/// Answers one request. Dropped before its end, it notes that the client went away.
-pub(crate) async fn handle(
+/// Answers one request. Everything up to the sending happens at once; the future that is returned
+/// is small, because each connection has room for one. Dropped before its end, it notes that the
+/// client went away.
+pub(crate) fn handle(
     exchange: Rc<Exchange>,
     request: Request<Incoming>,
-) -> Response<ResponseBody> {
+) -> impl Future<Output = Response<ResponseBody>> {
     let unanswered = Unanswered::new(Rc::clone(&exchange));
+    let step = begin(&exchange, request);
+    async move {
+        let response = match step {
+            Step::Answered(response) => response,
+            Step::Send(sending, request) => {
+                let Sending {
+                    row,
+                    target,
+                    captured,
+                    on_upgrade,
+                    upgrade,
+                    bodyless,
+                    mut about,
+                } = sending;
+                let Some(Target::Cluster { cluster: Some(cluster), policy }) = pick(&row.payload, target) else { unreachable!() };
+                about.policy = Some((policy, &captured));
+                let mut call = Call {
+                    upgrade,
+                    bodyless,
+                    ..Call::default()
+                };
+                let outcome = {
+                    let pool = &exchange.conn.context.pool;
+                    let mut sending = pin!(pool.send(cluster, request, &mut call));
+                    poll_fn(|cx| match sending.as_mut().poll(cx) {
+                        Poll::Ready(result) => Poll::Ready(Ok(result)),
+                        // What is dropped then is the upstream's share of the request, and its
+                        // connection.
+                        Poll::Pending => exchange.poll_expired(cx).map(Err),
+                    })
+                    .await
+                };
+                finish(&exchange, outcome, &call, on_upgrade, &about)
+            }
+        };
+        unanswered.defuse();
+        response
+    }
+}
+
+/// What follows from a request's headers.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per request, and boxing would cost an allocation each"
+)]
+enum Step {
+    /// A reply of ours.
+    Answered(Response<ResponseBody>),
+    /// The request as it is to be sent.
+    Send(Sending, Request<RequestBody>),
+}
+
+/// What is needed once the upstream has answered.
+struct Sending {
+    row: Arc<Row<Plan>>,
+    target: usize,
+    captured: Captured,
+    on_upgrade: Option<OnUpgrade>,
+    upgrade: bool,
+    bodyless: bool,
+    about: About<'static>,
+}
+
+/// The stages before sending.
+fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Step {
     let (mut head, body) = request.into_parts();
     let about = About {
         version: head.version,
@@ -42,16 +112,46 @@ pub(crate) async fn handle(
         policy: None,
     };
     let on_upgrade = head.extensions.remove::<OnUpgrade>();
-    let body = RequestBody::new(body, &exchange);
-    let response = match route::decide(&exchange, &mut head) {
-        Ok(forward) => proxy(&exchange, forward, head, body, on_upgrade, about).await,
+    let body = RequestBody::new(body, exchange);
+    let forward = match route::decide(exchange, &mut head) {
+        Ok(forward) => forward,
         Err(reply) => {
-            note(&exchange, &head, about.version);
-            respond::local(&exchange, reply, &about)
+            note(exchange, &head, about.version);
+            return Step::Answered(respond::local(exchange, reply, &about));
         }
     };
-    unanswered.defuse();
-    response
+    let row = Arc::clone(&forward.row);
+    let target = forward.target;
+    let Some(Target::Cluster { cluster, policy }) = pick(&row.payload, target) else {
+        note(exchange, &head, about.version);
+        return Step::Answered(respond::local(exchange, Reply::cluster_not_found(), &about));
+    };
+    exchange.limit(policy.timeout, policy.idle_timeout);
+    let upgrade = forward.upgrade.is_some();
+    let prepared = match (&forward.upgrade, cluster) {
+        (Some(token), _) if !policy.allows_upgrade(token) => Err(Reply::upgrade_refused()),
+        (_, None) => Err(Reply::cluster_not_found()),
+        (_, Some(cluster)) => prepare(exchange, forward, &mut head, (cluster, policy), &about),
+    };
+    let captured = policy.capture(&head.headers);
+    note(exchange, &head, about.version);
+    if let Err(reply) = prepared {
+        let about = About {
+            policy: Some((policy, &captured)),
+            ..about
+        };
+        return Step::Answered(respond::local(exchange, reply, &about));
+    }
+    let sending = Sending {
+        row,
+        target,
+        captured,
+        on_upgrade,
+        upgrade,
+        bodyless: body.is_end_stream(),
+        about,
+    };
+    Step::Send(sending, Request::from_parts(head, body))
 }
 
 /// Copies what the access log wants of the request as it is now.
@@ -63,95 +163,36 @@ fn note(exchange: &Exchange, head: &Parts, version: Version) {
         .capture_request(log, head, version);
 }
 
-/// Sends a request to its target and makes the response.
-async fn proxy(
-    exchange: &Rc<Exchange>,
-    forward: Forward,
-    mut head: Parts,
-    body: RequestBody,
-    on_upgrade: Option<OnUpgrade>,
-    about: About<'_>,
-) -> Response<ResponseBody> {
-    let row = Arc::clone(&forward.row);
-    let Some(Target::Cluster { cluster, policy }) = target(&row.payload, forward.target) else {
-        note(exchange, &head, about.version);
-        return respond::local(exchange, Reply::cluster_not_found(), &about);
-    };
-    exchange.limit(policy.timeout, policy.idle_timeout);
-    let asked = forward.upgrade.is_some();
-    let prepared = match (&forward.upgrade, cluster) {
-        (Some(token), _) if !policy.allows_upgrade(token) => Err(Reply::upgrade_refused()),
-        (_, None) => Err(Reply::cluster_not_found()),
-        (_, Some(cluster)) => {
-            prepare(exchange, forward, &mut head, (cluster, policy), &about).map(|()| cluster)
-        }
-    };
-    let captured = policy.capture(&head.headers);
-    let about = About {
-        policy: Some((policy, &captured)),
-        ..about
-    };
-    note(exchange, &head, about.version);
-    let cluster = match prepared {
-        Ok(cluster) => cluster,
-        Err(reply) => return respond::local(exchange, reply, &about),
-    };
-    let mut call = Call {
-        upgrade: asked,
-        bodyless: body.is_end_stream(),
-        ..Call::default()
-    };
-    let request = Request::from_parts(head, body);
-    match send(exchange, cluster, request, &mut call).await {
-        Ok(response) if asked && response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            upgrade::accept(exchange, response, on_upgrade, &about)
-        }
-        Ok(response) => respond::upstream(exchange, response, call.sent_at, &about),
-        Err(reply) => respond::local(exchange, reply, &about),
-    }
-}
-
-fn target(plan: &Plan, index: usize) -> Option<&Target> {
+fn pick(plan: &Plan, index: usize) -> Option<&Target> {
     match plan {
         Plan::Forward(targets) => targets.get(index),
         Plan::Redirect(_) | Plan::Probe(_) | Plan::Fail(_) => None,
     }
 }
 
-/// Sends within the route's limits.
-async fn send(
+/// Makes the response, whatever became of the sending.
+fn finish(
     exchange: &Rc<Exchange>,
-    cluster: &Arc<ClusterHandle>,
-    request: Request<RequestBody>,
-    call: &mut Call,
-) -> Result<Response<UpstreamBody>, Reply> {
-    let outcome = {
-        let mut sending = pin!(exchange.conn.context.pool.send(cluster, request, call));
-        poll_fn(|cx| match sending.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Ok(result)),
-            // What is dropped then is the upstream's share of the request, and its connection.
-            Poll::Pending => exchange.poll_expired(cx).map(Err),
-        })
-        .await
+    outcome: Result<Result<Response<UpstreamBody>, ProxyError>, Expired>,
+    call: &Call,
+    on_upgrade: Option<OnUpgrade>,
+    about: &About<'_>,
+) -> Response<ResponseBody> {
+    let failed = match &outcome {
+        Ok(Err(error)) => Some(error),
+        _ => None,
     };
-    let mut record = exchange.record.borrow_mut();
-    match outcome {
-        Ok(Ok(response)) => {
-            record.sent(call, None);
-            Ok(response)
+    exchange.record.borrow_mut().sent(call, failed);
+    let reply = match outcome {
+        Ok(Ok(response)) if call.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            return upgrade::accept(exchange, response, on_upgrade, about);
         }
-        Ok(Err(error)) => {
-            record.sent(call, Some(&error));
-            Err(failure(&error))
-        }
-        Err(expired) => {
-            record.sent(call, None);
-            Err(match expired {
-                Expired::Route => Reply::route_timeout(),
-                Expired::Idle => Reply::stream_idle(exchange.is_request_complete()),
-            })
-        }
-    }
+        Ok(Ok(response)) => return respond::upstream(exchange, response, call.sent_at, about),
+        Ok(Err(error)) => failure(&error),
+        Err(Expired::Route) => Reply::route_timeout(),
+        Err(Expired::Idle) => Reply::stream_idle(exchange.is_request_complete()),
+    };
+    respond::local(exchange, reply, about)
 }
 
 /// The reply to a failure on the way upstream.
@@ -231,4 +272,20 @@ fn set_path(uri: &mut Uri, path: Option<String>) -> Result<(), Reply> {
         *uri = Uri::from(path);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, F>(_: fn(A, B) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    /// Each HTTP/1.1 connection holds one of these while it is in hyper, each HTTP/2 stream another.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        let size = size(handle);
+        assert!(size <= 1000, "{size}");
+    }
 }

@@ -3,9 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SERVER, TRAILER,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SERVER, TRAILER};
 use http::{HeaderMap, Response, StatusCode, Version};
 
 use super::body::ResponseBody;
@@ -75,7 +73,13 @@ pub(crate) fn upstream(
         let millis = u64::try_from(sent_at.elapsed().as_millis()).unwrap_or(u64::MAX);
         head.headers.insert(SERVICE_TIME, HeaderValue::from(millis));
     }
-    finish(exchange, &mut head.headers, head.status, about.version, false);
+    finish(
+        exchange,
+        &mut head.headers,
+        head.status,
+        about.version,
+        false,
+    );
     let body = ResponseBody::upstream(body, Rc::clone(exchange), trailers);
     Response::from_parts(head, body)
 }

@@ -274,7 +274,11 @@ fn wanted(head: &Parts) -> Wanted {
     if head.version != Version::HTTP_11 {
         return Wanted::Nothing;
     }
-    let Some(token) = head.headers.get(UPGRADE).and_then(|value| value.to_str().ok()) else {
+    let Some(token) = head
+        .headers
+        .get(UPGRADE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return Wanted::Nothing;
     };
     let asked = head.headers.get_all(CONNECTION).iter().any(|value| {

@@ -4,7 +4,6 @@
 //! are [`super::watch`]'s.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -45,11 +44,6 @@ impl Socket {
             tcp,
             unread: Bytes::new(),
         }
-    }
-
-    /// Our own address of the connection.
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
     }
 
     /// Gives bytes back; they are read before anything else.

@@ -102,7 +102,9 @@ async fn establish(
     metrics: &Metrics,
     mut socket: Socket,
 ) -> Result<Established, AcceptError> {
-    let opening = read_opening(&mut socket).await?.ok_or(AcceptError::Closed)?;
+    let opening = read_opening(&mut socket)
+        .await?
+        .ok_or(AcceptError::Closed)?;
     if opening == Opening::Tls && config.listener.tls {
         let timed = Timed(metrics);
         let result = handshake(config, socket).await;

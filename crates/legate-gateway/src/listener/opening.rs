@@ -28,7 +28,10 @@ pub(crate) async fn read_opening(socket: &mut Socket) -> io::Result<Option<Openi
     let mut first = BytesMut::with_capacity(PREFACE.len());
     let opening = loop {
         let room = PREFACE.len() - first.len();
-        let n = (&mut *socket).take(room as u64).read_buf(&mut first).await?;
+        let n = (&mut *socket)
+            .take(room as u64)
+            .read_buf(&mut first)
+            .await?;
         if first.first() == Some(&HANDSHAKE) {
             break Opening::Tls;
         }

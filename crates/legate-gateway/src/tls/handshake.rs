@@ -77,18 +77,13 @@ pub(crate) async fn handshake<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let (accepted, version) = read_hello(&mut stream).await?;
+    let accepted = read_hello(&mut stream).await?;
     let sni = accepted
         .client_hello()
         .server_name()
         .map(str::to_ascii_lowercase);
     let termination = match choose(sni.as_deref()) {
         Some(TlsChain::Terminate(termination)) => termination,
-        // A client too old for any chain is told that, whatever name it sends.
-        _ if version < u16::from(ProtocolVersion::TLSv1_2) => {
-            say(&mut stream, &PROTOCOL_VERSION).await;
-            return Err(HandshakeError::TooOld);
-        }
         Some(TlsChain::Refuse(reason)) => {
             say(&mut stream, &UNRECOGNIZED_NAME).await;
             return Err(HandshakeError::Refused(reason));
@@ -114,8 +109,22 @@ where
     })
 }
 
-/// Reads until the ClientHello is complete; also returns its legacy version.
-async fn read_hello<IO>(stream: &mut IO) -> Result<(Accepted, u16), HandshakeError>
+/// Whether bytes start a ClientHello of a version that no chain of ours takes. A client of TLS 1.3
+/// writes 1.2 there, so what is below is older.
+fn is_too_old(head: &[u8]) -> bool {
+    const HANDSHAKE: u8 = 22;
+    const CLIENT_HELLO: u8 = 1;
+    let version = match head.get(VERSION_AT..) {
+        Some([high, low]) => u16::from_be_bytes([*high, *low]),
+        _ => return false,
+    };
+    head.first() == Some(&HANDSHAKE)
+        && head.get(5) == Some(&CLIENT_HELLO)
+        && version < u16::from(ProtocolVersion::TLSv1_2)
+}
+
+/// Reads until the ClientHello is complete.
+async fn read_hello<IO>(stream: &mut IO) -> Result<Accepted, HandshakeError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -141,13 +150,13 @@ where
         }
         match acceptor.accept() {
             Ok(None) => {}
-            Ok(Some(accepted)) => {
-                let version = match head.get(VERSION_AT..) {
-                    Some([high, low]) => u16::from_be_bytes([*high, *low]),
-                    _ => u16::from(ProtocolVersion::TLSv1_2),
-                };
-                return Ok((accepted, version));
+            // A client too old for any chain is told that, whatever else its hello lacks and
+            // whatever name it sends.
+            Ok(Some(_)) | Err(_) if is_too_old(&head) => {
+                say(stream, &PROTOCOL_VERSION).await;
+                return Err(HandshakeError::TooOld);
             }
+            Ok(Some(accepted)) => return Ok(accepted),
             Err((error, mut alert)) => {
                 let mut record = Vec::new();
                 // Writing to a vector cannot fail.

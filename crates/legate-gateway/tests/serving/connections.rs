@@ -19,7 +19,11 @@ fn slow_headers_and_silence_are_closed_in_time_and_idleness_is_not() {
     slow.send("GET / HTTP/1.1\r\nhos");
     assert!(silent.is_closed());
     assert!(slow.try_answer(false).is_none());
-    assert!(start.elapsed() >= Duration::from_millis(280), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(280),
+        "{:?}",
+        start.elapsed()
+    );
     assert!(start.elapsed() < Duration::from_secs(3));
     // A second request's headers have the same time, from its first byte.
     std::thread::sleep(Duration::from_millis(400));
@@ -53,7 +57,11 @@ fn the_idle_timeout_closes() {
     assert_eq!(client.get("/").status, 200);
     let start = Instant::now();
     assert!(client.is_closed());
-    assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(190),
+        "{:?}",
+        start.elapsed()
+    );
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 

@@ -21,16 +21,26 @@ fn draining_answers_what_was_asked_and_closes_politely() {
     std::thread::sleep(Duration::from_millis(100));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let start = Instant::now();
-    let draining = runtime.spawn(served.gateway.drain());
+    let draining = runtime.spawn(async move { served.gateway.drain(true).await });
     let last = busy.answer();
-    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+    assert_eq!(
+        (last.status, last.header("connection")),
+        (200, Some("close"))
+    );
     assert!(busy.is_closed());
     assert!(TcpStream::connect(address).is_err());
     let last = idle.get("/");
-    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+    assert_eq!(
+        (last.status, last.header("connection")),
+        (200, Some("close"))
+    );
     assert!(idle.is_closed());
     runtime.block_on(draining).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
@@ -41,7 +51,7 @@ fn idle_connections_end_with_the_drain_time() {
     assert_eq!(idle.get("/").status, 200);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let start = Instant::now();
-    runtime.block_on(served.gateway.drain());
+    runtime.block_on(served.gateway.drain(true));
     assert!(start.elapsed() >= Duration::from_secs(3));
     assert!(start.elapsed() < Duration::from_secs(5));
     assert!(idle.is_closed());
@@ -63,7 +73,9 @@ fn no_request_is_lost_under_load() {
                     let Ok(stream) = TcpStream::connect(address) else {
                         return;
                     };
-                    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                    stream
+                        .set_read_timeout(Some(Duration::from_secs(5)))
+                        .unwrap();
                     let mut client = Client::over(stream);
                     loop {
                         let answer = client.get("/");
@@ -80,7 +92,7 @@ fn no_request_is_lost_under_load() {
         .collect();
     std::thread::sleep(Duration::from_millis(300));
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(served.gateway.drain());
+    runtime.block_on(served.gateway.drain(true));
     stop.store(true, Ordering::Relaxed);
     for thread in threads {
         thread.join().unwrap();

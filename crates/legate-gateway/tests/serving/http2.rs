@@ -87,7 +87,10 @@ async fn limits_and_failures_are_streams_of_their_own() {
     let late = sender.send_request(get("a.test", "/slow")).await.unwrap();
     assert_eq!(late.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(text(late).await, "upstream request timeout");
-    let cut = sender.send_request(get("a.test", "/endless")).await.unwrap();
+    let cut = sender
+        .send_request(get("a.test", "/endless"))
+        .await
+        .unwrap();
     assert_eq!(cut.status(), StatusCode::OK);
     assert!(cut.into_body().collect().await.is_err());
     let mut long = get("a.test", "/");
@@ -121,7 +124,12 @@ async fn alpn_decides_and_hosts_that_are_not_covered_are_misdirected() {
     let stream = connector.connect(name, tcp).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut sender, _) = over(stream).await;
-    for (host, status) in [("a.test", 200), ("b.test", 200), ("c.test", 421), ("d.test", 404)] {
+    for (host, status) in [
+        ("a.test", 200),
+        ("b.test", 200),
+        ("c.test", 421),
+        ("d.test", 404),
+    ] {
         let answer = sender.send_request(get(host, "/")).await.unwrap();
         assert_eq!(answer.status().as_u16(), status, "{host}");
     }
@@ -137,7 +145,7 @@ async fn draining_says_goaway_and_finishes_streams() {
     let answer = idle_sender.send_request(get("a.test", "/")).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let draining = tokio::spawn(served.gateway.drain());
+    let draining = tokio::spawn(async move { served.gateway.drain(true).await });
     let answer = slow.await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     assert!(text(answer).await.starts_with("one"));

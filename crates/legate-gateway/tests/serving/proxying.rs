@@ -16,7 +16,9 @@ fn a_request_goes_to_its_route_and_back() {
     let origin = origin::start("one");
     let served = serve(Build::new(1).route("/api/", origin).build());
     let mut client = Client::connect(served.address());
-    client.send("GET /api/x?q=1 HTTP/1.1\r\nHost: A.test\r\nConnection: keep-alive\r\nX-A: 1\r\n\r\n");
+    client.send(
+        "GET /api/x?q=1 HTTP/1.1\r\nHost: A.test\r\nConnection: keep-alive\r\nX-A: 1\r\n\r\n",
+    );
     let answer = client.answer();
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("server"), Some("envoy"));
@@ -105,7 +107,10 @@ fn old_and_malformed_requests_are_closed() {
         ("GET / HTTP/1.0\r\n\r\n", 426),
         ("GET\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nhost : a\r\n\r\n", 400),
-        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+            400,
+        ),
         ("\u{16}\u{3}\u{1}binary\r\n\r\n", 400),
     ];
     for (request, status) in rows {
@@ -115,7 +120,10 @@ fn old_and_malformed_requests_are_closed() {
         assert!(client.is_closed(), "{request:?}");
     }
     let mut client = Client::connect(served.address());
-    client.send(&format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(70_000)));
+    client.send(&format!(
+        "GET / HTTP/1.1\r\nx: {}\r\n\r\n",
+        "y".repeat(70_000)
+    ));
     assert_eq!(client.answer().status, 431);
     let mut client = Client::connect(served.address());
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
@@ -133,7 +141,10 @@ fn head_and_bodiless_statuses_keep_the_connection() {
     let mut client = Client::connect(served.address());
     client.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
     let head = client.headless_answer();
-    assert_eq!((head.status, head.header("content-length")), (200, Some("77")));
+    assert_eq!(
+        (head.status, head.header("content-length")),
+        (200, Some("77"))
+    );
     assert_eq!(client.get("/304").status, 304);
     client.send("HEAD /404 HTTP/1.1\r\nhost: a\r\n\r\n");
     client.headless_answer();
@@ -168,9 +179,16 @@ fn upstream_failures_are_explained() {
     let mut client = Client::connect(served.address());
     let refused = client.get("/nobody/");
     assert_eq!(refused.status, 503);
-    assert!(refused.body.ends_with("delayed connect error: Connection refused"));
+    assert!(
+        refused
+            .body
+            .ends_with("delayed connect error: Connection refused")
+    );
     let late = client.get("/slow");
-    assert_eq!((late.status, late.body.as_str()), (504, "upstream request timeout"));
+    assert_eq!(
+        (late.status, late.body.as_str()),
+        (504, "upstream request timeout")
+    );
     assert_eq!(late.header("x-r"), Some("r"));
     let gone = client.get("/gone");
     assert_eq!(gone.status, 503);
@@ -213,7 +231,10 @@ fn denied_clients_are_denied_before_anything_else() {
     let mut client = Client::connect(served.address());
     for path in ["/alive", "/nowhere"] {
         let denied = client.get(path);
-        assert_eq!((denied.status, denied.body.as_str()), (403, "RBAC: access denied"));
+        assert_eq!(
+            (denied.status, denied.body.as_str()),
+            (403, "RBAC: access denied")
+        );
     }
 }
 
@@ -222,7 +243,11 @@ fn insecure_requests_are_redirected() {
     let origin = origin::start("one");
     let mut build = Build::new(1).route("/", origin);
     let hosts = &mut build.snapshot.virtual_hosts;
-    let (key, old) = hosts.iter().next().map(|(key, it)| (key.clone(), it.clone())).unwrap();
+    let (key, old) = hosts
+        .iter()
+        .next()
+        .map(|(key, it)| (key.clone(), it.clone()))
+        .unwrap();
     let mut host = (*old.value).clone();
     host.insecure = InsecureAction::Redirect;
     hosts.insert(key, entry(host));

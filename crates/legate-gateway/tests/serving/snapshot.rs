@@ -64,9 +64,12 @@ impl Build {
             ..Snapshot::default()
         };
         add_listener(&mut snapshot, LISTENER, 8080);
-        snapshot
-            .route_sets
-            .insert(set(), entry(RouteSet { host: HostPattern::Any }));
+        snapshot.route_sets.insert(
+            set(),
+            entry(RouteSet {
+                host: HostPattern::Any,
+            }),
+        );
         Self { snapshot, rank: 0 }
     }
 

@@ -23,7 +23,9 @@ fn a_swap_changes_the_next_answer_on_open_connections() {
     let mut busy = Client::connect(served.address());
     busy.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
     std::thread::sleep(Duration::from_millis(100));
-    let applied = served.gateway.apply(Arc::new(Build::new(2).route("/", two).build()));
+    let applied = served
+        .gateway
+        .apply(Arc::new(Build::new(2).route("/", two).build()));
     assert_eq!(applied.snapshot, 2);
     assert_eq!(applied.listeners, served.applied.listeners);
     for client in &mut clients {
@@ -45,11 +47,16 @@ fn listeners_come_and_go() {
     let mut leaving = Client::connect(second);
     assert_eq!(leaving.get("/").status, 200);
     assert_eq!(kept.get("/").status, 200);
-    let _ = served.gateway.apply(Arc::new(Build::new(3).route("/", origin).build()));
+    let _ = served
+        .gateway
+        .apply(Arc::new(Build::new(3).route("/", origin).build()));
     assert!(std::net::TcpStream::connect(second).is_err());
     // The removed listener's connection serves once more and closes; the other one stays.
     let last = leaving.get("/");
-    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+    assert_eq!(
+        (last.status, last.header("connection")),
+        (200, Some("close"))
+    );
     assert!(leaving.is_closed());
     assert_eq!(kept.get("/").header("connection"), None);
     assert_eq!(kept.get("/").status, 200);
@@ -84,7 +91,8 @@ fn a_busy_port_is_reported_and_tried_again() {
 
 #[test]
 fn readiness_follows_the_first_snapshot() {
-    let gateway = legate_gateway::Gateway::start(options(), legate_gateway::Metrics::new(2)).unwrap();
+    let gateway =
+        legate_gateway::Gateway::start(options(), legate_gateway::Metrics::new(2)).unwrap();
     assert!(!gateway.view().ready);
     let _ = gateway.apply(Arc::new(Snapshot::default()));
     assert!(gateway.view().ready);

@@ -45,11 +45,7 @@ pub(crate) fn with_tls(build: &mut Build, hosts: &[TlsHost<'_>]) -> Vec<Vec<u8>>
             certificate.clone(),
             entry(Certificate {
                 chain: vec![made.cert.der().to_vec()],
-                key: PrivateKey::new(
-                    made.signing_key.serialize_der(),
-                    KeyForm::Pkcs8,
-                    &[0; 32],
-                ),
+                key: PrivateKey::new(made.signing_key.serialize_der(), KeyForm::Pkcs8, &[0; 32]),
                 names,
                 not_before: 0,
                 not_after: i64::MAX,
@@ -153,7 +149,10 @@ fn a_matching_port_is_stripped_from_the_host() {
     let (served, ders) = served(&hosts(), |http| http.strip_matching_host_port = true);
     let mut a = connect(served.address(), &ders, "a.test");
     assert_eq!(ask(&mut a, "a.test:8080"), 200);
-    assert_eq!(ask(&mut a, &format!("a.test:{}", served.address().port())), 200);
+    assert_eq!(
+        ask(&mut a, &format!("a.test:{}", served.address().port())),
+        200
+    );
     assert_eq!(ask(&mut a, "a.test:1"), 404);
 }
 
@@ -162,7 +161,10 @@ fn strangers_get_an_alert_and_cleartext_is_closed() {
     let (served, ders) = served(&hosts(), |_| {});
     let mut unknown = connect(served.address(), &ders, "nobody.test");
     let error = unknown.stream.write_all(b"x").unwrap_err().to_string();
-    assert!(error.contains("UnrecognizedName") || error.contains("UnrecognisedName"), "{error}");
+    assert!(
+        error.contains("UnrecognizedName") || error.contains("UnrecognisedName"),
+        "{error}"
+    );
     let mut plain = Client::connect(served.address());
     plain.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n");
     assert!(plain.is_closed());

@@ -70,7 +70,9 @@ fn an_upgrade_survives_a_swap() {
     let mut client = Client::connect(served.address());
     client.send(&format!("GET /ws HTTP/1.1\r\nhost: a\r\n{ASK}"));
     assert_eq!(client.answer().status, 101);
-    let _ = served.gateway.apply(std::sync::Arc::new(Build::new(2).build()));
+    let _ = served
+        .gateway
+        .apply(std::sync::Arc::new(Build::new(2).build()));
     client.send("still");
     assert_eq!(client.take(5).unwrap(), "STILL");
 }

@@ -166,8 +166,7 @@ impl TlsResolver<'_> {
         self.options.now.is_some_and(|now| {
             list.lists.iter().any(|der| {
                 CertificateRevocationList::from_der(der).is_ok_and(|(_, crl)| {
-                    crl.next_update()
-                        .is_some_and(|next| next.timestamp() < now)
+                    crl.next_update().is_some_and(|next| next.timestamp() < now)
                 })
             })
         })

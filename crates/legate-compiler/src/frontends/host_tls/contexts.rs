@@ -92,8 +92,7 @@ impl TlsResolver<'_> {
         };
         self.resources.of_kind(Kind::TcpMapping).any(|(key, held)| {
             select::is_ours(&held.current, key, self.options)
-                && host(&held.current)
-                    .is_some_and(|host| input.hosts.iter().any(|listed| *listed == host))
+                && host(&held.current).is_some_and(|host| input.hosts.contains(&host))
         })
     }
 }

@@ -95,9 +95,15 @@ impl TlsResolver<'_> {
     ) -> Result<Source, Refusal> {
         if let Some(field) = input.file_field() {
             let (code, message) = if field == "cacert_chain_file" {
-                (codes::E_UNSUPPORTED, "files are not read; name a Secret in `ca_secret`")
+                (
+                    codes::E_UNSUPPORTED,
+                    "files are not read; name a Secret in `ca_secret`",
+                )
             } else {
-                (codes::E_HOST_TLS, "a certificate from files excludes `tlsSecret`")
+                (
+                    codes::E_HOST_TLS,
+                    "a certificate from files excludes `tlsSecret`",
+                )
             };
             return Err(Box::new(
                 on(key, code, format!("spec.tls.{field}"), message).effect(Effect::FieldIgnored),
@@ -157,9 +163,13 @@ impl TlsResolver<'_> {
         secret: &ObjectKey,
         said: &mut Vec<Diagnostic>,
     ) -> Result<Source, Refusal> {
-        let Some((context, held, ambiguous)) =
-            select::by_name(self.resources, self.options, Kind::TlsContext, name, &key.namespace)
-        else {
+        let Some((context, held, ambiguous)) = select::by_name(
+            self.resources,
+            self.options,
+            Kind::TlsContext,
+            name,
+            &key.namespace,
+        ) else {
             return Err(Box::new(
                 on(
                     key,
@@ -202,9 +212,16 @@ impl TlsResolver<'_> {
         said: &mut Vec<Diagnostic>,
     ) -> Result<Option<Source>, Refusal> {
         let name = format!("{}-context", key.name);
-        let Some((context, held, _)) =
-            select::by_name(self.resources, self.options, Kind::TlsContext, &name, &key.namespace)
-        else {
+        if !self.context_names.contains(name.as_str()) {
+            return Ok(None);
+        }
+        let Some((context, held, _)) = select::by_name(
+            self.resources,
+            self.options,
+            Kind::TlsContext,
+            &name,
+            &key.namespace,
+        ) else {
             return Ok(None);
         };
         said.push(
@@ -214,7 +231,9 @@ impl TlsResolver<'_> {
                 "spec.tlsSecret",
                 format!("TLSContext `{name}` is used because of its name"),
             )
-            .help(format!("say `tlsContext: {{name: {name}}}` to make it plain"))
+            .help(format!(
+                "say `tlsContext: {{name: {name}}}` to make it plain"
+            ))
             .related(object_ref(context), "used for this Host"),
         );
         let usage = Usage {
@@ -229,7 +248,11 @@ impl TlsResolver<'_> {
     }
 
     /// Rows 6–8: takes the settings of a context that was found.
-    fn use_context(&mut self, usage: &Usage<'_>, said: &mut Vec<Diagnostic>) -> Result<Source, Refusal> {
+    fn use_context(
+        &mut self,
+        usage: &Usage<'_>,
+        said: &mut Vec<Diagnostic>,
+    ) -> Result<Source, Refusal> {
         let Usage { context, held, .. } = *usage;
         self.used_contexts.insert(context.clone());
         let (object, parameters) = effective_parameters(held, Purpose::Termination)
@@ -249,8 +272,7 @@ impl TlsResolver<'_> {
         if let Some(name) = input.secret {
             self.check_same_secret(usage, name, &input)?;
         }
-        let hostname =
-            HostGlob::parse(usage.spec.hostname.as_deref().unwrap_or("*")).to_string();
+        let hostname = HostGlob::parse(usage.spec.hostname.as_deref().unwrap_or("*")).to_string();
         let listed = input
             .hosts
             .iter()
@@ -317,7 +339,10 @@ impl Usage<'_> {
 
     fn refusal(&self, code: Code, message: &str) -> Refusal {
         let Self { context, .. } = self;
-        let message = format!("TLSContext {}/{}: {message}", context.namespace, context.name);
+        let message = format!(
+            "TLSContext {}/{}: {message}",
+            context.namespace, context.name
+        );
         Box::new(
             on(self.host, code, self.path(), message)
                 .effect(Effect::FieldIgnored)

@@ -24,7 +24,10 @@ fn as_02_without_a_host_one_is_made_up() {
     case.options.allow_synthetic_host = false;
     let out = case.run();
     assert!(out.0.hosts.is_empty());
-    assert_eq!(out.said(), ["E-LISTENER-UNUSED Listener/l8080 spec.hostBinding"]);
+    assert_eq!(
+        out.said(),
+        ["E-LISTENER-UNUSED Listener/l8080 spec.hostBinding"]
+    );
 }
 
 #[test]
@@ -41,7 +44,10 @@ fn as_12_a_self_listener_binds_its_own_namespace() {
     assert!(out.listeners().is_empty());
     assert_eq!(
         out.said(),
-        ["E-HOST-UNBOUND Host/h", "E-LISTENER-UNUSED Listener/l spec.hostBinding"]
+        [
+            "E-HOST-UNBOUND Host/h",
+            "E-LISTENER-UNUSED Listener/l spec.hostBinding"
+        ]
     );
 }
 
@@ -60,7 +66,10 @@ fn as_13_a_selector_binds_by_label_in_the_own_namespace() {
         labelled(route_host("other/r", "r.test"), prod),
     ]);
     assert_eq!(out.plain(8080), ["p.test"]);
-    assert_eq!(out.said(), ["E-HOST-UNBOUND Host/q", "E-HOST-UNBOUND Host/r"]);
+    assert_eq!(
+        out.said(),
+        ["E-HOST-UNBOUND Host/q", "E-HOST-UNBOUND Host/r"]
+    );
 }
 
 #[test]
@@ -70,17 +79,26 @@ fn as_14_the_stack_wins_over_the_protocol() {
     let out = run([document, route_host("h", "*")]);
     assert!(out.listeners()[0].tls);
     assert_eq!(out.plain(8080), ["*"]);
-    assert_eq!(out.said(), ["E-LISTENER-STACK Listener/l8080 spec.protocol"]);
+    assert_eq!(
+        out.said(),
+        ["E-LISTENER-STACK Listener/l8080 spec.protocol"]
+    );
 }
 
 #[test]
 fn as_15_neither_protocol_nor_stack() {
     let mut document = listener(8080, "HTTP");
-    document["spec"].as_object_mut().expect("spec").remove("protocol");
+    document["spec"]
+        .as_object_mut()
+        .expect("spec")
+        .remove("protocol");
     let out = run([document, route_host("h", "*")]);
     assert!(out.listeners().is_empty());
     let said = out.said();
-    assert!(said.iter().any(|line| line.starts_with("E-LISTENER-STACK")), "{said:?}");
+    assert!(
+        said.iter().any(|line| line.starts_with("E-LISTENER-STACK")),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -109,7 +127,8 @@ fn stacks_that_make_no_sense_are_dropped() {
         let out = run([listener(8080, protocol), route_host("h", "*")]);
         assert!(out.listeners().is_empty(), "{protocol}");
         assert!(
-            out.said().contains(&"E-UNSUPPORTED Listener/l8080 spec.protocol".to_owned()),
+            out.said()
+                .contains(&"E-UNSUPPORTED Listener/l8080 spec.protocol".to_owned()),
             "{protocol}"
         );
     }
@@ -180,7 +199,10 @@ fn er_04_two_listeners_on_one_port() {
     let out = run([second, first, route_host("h", "*")]);
     assert_eq!(out.listeners().len(), 1);
     assert_eq!(out.listeners()[0].name, "default/earlier");
-    assert_eq!(out.said(), ["E-LISTENER-DUPLICATE Listener/later spec.port"]);
+    assert_eq!(
+        out.said(),
+        ["E-LISTENER-DUPLICATE Listener/later spec.port"]
+    );
 }
 
 #[test]
@@ -189,7 +211,12 @@ fn se_07_and_08_an_insecure_listener_omits_reject_hosts_from_cleartext() {
     document["spec"]["securityModel"] = json!("INSECURE");
     let mut reject = tls_host("r", "r.test", json!({}));
     reject["spec"]["requestPolicy"] = json!({"insecure": {"action": "Reject"}});
-    let out = run([document, reject, route_host("o", "o.test"), pair_secret("s")]);
+    let out = run([
+        document,
+        reject,
+        route_host("o", "o.test"),
+        pair_secret("s"),
+    ]);
     assert_eq!(out.listeners()[0].security, SecurityModel::Insecure);
     assert_eq!(out.plain(8443), ["o.test"]);
     // Over TLS it stays, for the ACME exemption.
@@ -228,7 +255,10 @@ fn se_14_an_additional_port_opens_nothing() {
 fn er_05_invalid_hosts_synthesise_nothing() {
     let out = run([listener(8080, "HTTP"), tls_host("h", "a.test", json!({}))]);
     assert_eq!(out.plain(8080), ["a.test"]);
-    assert_eq!(out.virtual_host("a.test").insecure, InsecureAction::Redirect);
+    assert_eq!(
+        out.virtual_host("a.test").insecure,
+        InsecureAction::Redirect
+    );
     assert_eq!(out.said(), ["E-SECRET-MISSING Host/h spec.tlsSecret.name"]);
 }
 
@@ -251,11 +281,19 @@ fn a_rejected_host_owns_its_name_and_serves_nothing() {
 
 #[test]
 fn md_14_the_module_counts_where_a_listener_has_no_depth() {
-    let module = resource("Module", "ambassador", json!({"config": {"xff_num_trusted_hops": 1}}));
+    let module = resource(
+        "Module",
+        "ambassador",
+        json!({"config": {"xff_num_trusted_hops": 1}}),
+    );
     let mut deep = listener(8081, "HTTP");
     deep["spec"]["l7Depth"] = json!(3);
     let out = run([listener(8080, "HTTP"), deep, route_host("h", "*"), module]);
-    let hops: Vec<u32> = out.listeners().iter().map(|l| l.http.trusted_hops).collect();
+    let hops: Vec<u32> = out
+        .listeners()
+        .iter()
+        .map(|l| l.http.trusted_hops)
+        .collect();
     assert_eq!(hops, [1, 3]);
     assert_eq!(
         out.said(),
@@ -274,7 +312,11 @@ fn listener_names_and_streams() {
         listener(8443, "HTTPS"),
         route_host("h", "*"),
     ]);
-    let prefixes: Vec<&str> = out.listeners().iter().map(|l| l.stats_prefix.as_str()).collect();
+    let prefixes: Vec<&str> = out
+        .listeners()
+        .iter()
+        .map(|l| l.stats_prefix.as_str())
+        .collect();
     assert_eq!(prefixes, ["ingress_http", "edge", "ingress_https"]);
     let streams: Vec<u32> = out
         .listeners()
@@ -305,7 +347,11 @@ fn the_order_of_arrival_does_not_matter() {
     let back = run(documents.into_iter().rev());
     assert_eq!(forth.said(), back.said());
     let hashes = |out: &super::Outcome| -> Vec<_> {
-        out.0.chains.iter().map(|(key, entry)| (key.clone(), entry.hash)).collect()
+        out.0
+            .chains
+            .iter()
+            .map(|(key, entry)| (key.clone(), entry.hash))
+            .collect()
     };
     assert_eq!(hashes(&forth), hashes(&back));
 }

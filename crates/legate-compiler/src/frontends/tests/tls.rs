@@ -41,8 +41,16 @@ fn tl_01_one_chain_per_server_name() {
         tls_host("h3", "*", json!({})),
     ]);
     for (name, matches, hosts) in [
-        ("sni:a.test", ChainMatch::Sni(HostPattern::Exact("a.test".into())), ["a.test"]),
-        ("sni:*.test", ChainMatch::Sni(HostPattern::Suffix(".test".into())), ["*.test"]),
+        (
+            "sni:a.test",
+            ChainMatch::Sni(HostPattern::Exact("a.test".into())),
+            ["a.test"],
+        ),
+        (
+            "sni:*.test",
+            ChainMatch::Sni(HostPattern::Suffix(".test".into())),
+            ["*.test"],
+        ),
         ("default", ChainMatch::DefaultTls, ["*"]),
     ] {
         let chain = out.chain(8443, name).expect(name);
@@ -77,7 +85,10 @@ fn tl_04_hosts_of_one_server_name_share_a_chain_if_their_settings_are_equal() {
     assert_eq!(names(chain), ["a.test", "a.test:9443"]);
     assert!(out.said().is_empty());
 
-    let out = with_host(json!({}), [second(json!({"tls": {"min_tls_version": "v1.3"}}))]);
+    let out = with_host(
+        json!({}),
+        [second(json!({"tls": {"min_tls_version": "v1.3"}}))],
+    );
     let chain = out.chain(8443, "sni:a.test").expect("a chain");
     assert_eq!(names(chain), ["a.test"]);
     assert_eq!(out.plain(8443), ["a.test", "a.test:9443"]);
@@ -144,7 +155,10 @@ fn tl_08_a_context_with_another_secret_refuses() {
 
 #[test]
 fn tl_09_the_secret_may_live_in_another_namespace() {
-    for written in [json!({"name": "s", "namespace": "certs"}), json!({"name": "s.certs"})] {
+    for written in [
+        json!({"name": "s", "namespace": "certs"}),
+        json!({"name": "s.certs"}),
+    ] {
         let out = run([
             listener(8443, "HTTPS"),
             pair_secret("certs/s"),
@@ -161,7 +175,10 @@ fn tl_11_and_12_client_certificates() {
             json!({"tls": {"ca_secret": "ca", "cert_required": required}}),
             [pair_secret("ca")],
         );
-        let auth = settings(&out, "sni:a.test").client_auth.as_ref().expect("a check");
+        let auth = settings(&out, "sni:a.test")
+            .client_auth
+            .as_ref()
+            .expect("a check");
         assert_eq!((auth.required, auth.ca.as_str()), (expected, "default/ca"));
         assert_eq!(out.0.ca_bundles.len(), 1);
         assert!(out.said().is_empty(), "{:?}", out.said());
@@ -175,7 +192,12 @@ fn tl_11_and_12_client_certificates() {
             ca
         }],
     );
-    assert!(settings(&out, "sni:a.test").client_auth.as_ref().is_some_and(|auth| auth.required));
+    assert!(
+        settings(&out, "sni:a.test")
+            .client_auth
+            .as_ref()
+            .is_some_and(|auth| auth.required)
+    );
 }
 
 #[test]
@@ -188,7 +210,10 @@ fn tl_13_a_missing_ca_refuses() {
 #[test]
 fn a_check_that_cannot_be_made_refuses() {
     for (tls, said) in [
-        (json!({"cert_required": true}), "E-HOST-TLS Host/h spec.tls.cert_required"),
+        (
+            json!({"cert_required": true}),
+            "E-HOST-TLS Host/h spec.tls.cert_required",
+        ),
         (
             json!({"cacert_chain_file": "/x"}),
             "E-UNSUPPORTED Host/h spec.tls.cacert_chain_file",
@@ -211,8 +236,18 @@ fn a_check_that_cannot_be_made_refuses() {
 #[test]
 fn tl_14_versions() {
     for (tls, min, max, said) in [
-        (json!({"min_tls_version": "v1.3"}), TlsVersion::V13, TlsVersion::V13, None),
-        (json!({"max_tls_version": "v1.2"}), TlsVersion::V12, TlsVersion::V12, None),
+        (
+            json!({"min_tls_version": "v1.3"}),
+            TlsVersion::V13,
+            TlsVersion::V13,
+            None,
+        ),
+        (
+            json!({"max_tls_version": "v1.2"}),
+            TlsVersion::V12,
+            TlsVersion::V12,
+            None,
+        ),
         (
             json!({"min_tls_version": "v1.0"}),
             TlsVersion::V12,
@@ -223,7 +258,10 @@ fn tl_14_versions() {
         let out = with_host(json!({ "tls": tls }), []);
         let found = settings(&out, "sni:a.test");
         assert_eq!((found.min_version, found.max_version), (min, max));
-        assert_eq!(out.said(), said.map(str::to_owned).into_iter().collect::<Vec<_>>());
+        assert_eq!(
+            out.said(),
+            said.map(str::to_owned).into_iter().collect::<Vec<_>>()
+        );
     }
     for (tls, field) in [
         (json!({"max_tls_version": "v1.1"}), "max_tls_version"),
@@ -260,7 +298,9 @@ fn tl_17_any_glob_can_be_a_server_name() {
         ChainMatch::Sni(HostPattern::Prefix("foo.".into()))
     );
     assert_eq!(
-        out.chain(8443, "sni:*example.com").expect("a chain").matches,
+        out.chain(8443, "sni:*example.com")
+            .expect("a chain")
+            .matches,
         ChainMatch::Sni(HostPattern::Suffix("example.com".into()))
     );
 }
@@ -268,12 +308,22 @@ fn tl_17_any_glob_can_be_a_server_name() {
 #[test]
 fn row_3_a_certificate_without_key_refuses() {
     let mut certificate = pair_secret("s");
-    certificate["stringData"].as_object_mut().expect("data").remove("tls.key");
-    let out = run([listener(8443, "HTTPS"), certificate, tls_host("h", "a.test", json!({}))]);
+    certificate["stringData"]
+        .as_object_mut()
+        .expect("data")
+        .remove("tls.key");
+    let out = run([
+        listener(8443, "HTTPS"),
+        certificate,
+        tls_host("h", "a.test", json!({})),
+    ]);
     assert!(out.is_refused(8443, "sni:a.test"));
     assert_eq!(
         out.said(),
-        ["E-HOST-TLS Host/h spec.tlsSecret.name", "E-SECRET-INVALID Secret/s data"]
+        [
+            "E-HOST-TLS Host/h spec.tlsSecret.name",
+            "E-SECRET-INVALID Secret/s data"
+        ]
     );
 }
 
@@ -295,7 +345,10 @@ fn row_5_an_unknown_context_refuses_and_ids_count() {
     // ID-08: a context of another id is not found.
     let out = with_host(
         json!({"tlsContext": {"name": "c"}}),
-        [context("c", json!({"ambassador_id": ["other"], "hosts": ["a.test"]}))],
+        [context(
+            "c",
+            json!({"ambassador_id": ["other"], "hosts": ["a.test"]}),
+        )],
     );
     assert!(out.is_refused(8443, "sni:a.test"));
 }
@@ -303,7 +356,12 @@ fn row_5_an_unknown_context_refuses_and_ids_count() {
 #[test]
 fn rows_7_and_8_the_context_takes_the_hosts_secret() {
     let host = json!({"tlsContext": {"name": "c"}});
-    let c = |hosts: Value| context("elsewhere/c", json!({"hosts": hosts, "min_tls_version": "v1.3"}));
+    let c = |hosts: Value| {
+        context(
+            "elsewhere/c",
+            json!({"hosts": hosts, "min_tls_version": "v1.3"}),
+        )
+    };
     let out = with_host(host.clone(), [c(json!(["a.test"]))]);
     assert_eq!(out.certificate(8443, "sni:a.test"), Some("default/s"));
     assert_eq!(settings(&out, "sni:a.test").min_version, TlsVersion::V13);
@@ -315,7 +373,10 @@ fn rows_7_and_8_the_context_takes_the_hosts_secret() {
 
 #[test]
 fn row_10_a_context_of_the_right_name_is_used() {
-    let out = with_host(json!({}), [context("h-context", json!({"min_tls_version": "v1.3"}))]);
+    let out = with_host(
+        json!({}),
+        [context("h-context", json!({"min_tls_version": "v1.3"}))],
+    );
     assert_eq!(settings(&out, "sni:a.test").min_version, TlsVersion::V13);
     assert_eq!(out.said(), ["I-TLS-CONTEXT Host/h spec.tlsSecret"]);
 }
@@ -350,7 +411,10 @@ fn contexts_are_reported_once_and_on_themselves() {
     );
     let out = with_host(
         json!({"tlsContext": {"name": "c"}}),
-        [tls_host("h2", "b.test", json!({"tlsContext": {"name": "c"}})), c],
+        [
+            tls_host("h2", "b.test", json!({"tlsContext": {"name": "c"}})),
+            c,
+        ],
     );
     assert_eq!(
         out.said(),
@@ -364,8 +428,14 @@ fn contexts_are_reported_once_and_on_themselves() {
         settings(&out, "sni:b.test").cipher_suites,
         ["ECDHE-RSA-AES128-GCM-SHA256"]
     );
-    let out = run([context("lonely", json!({"hosts": ["a.test"], "secret": "s"}))]);
-    assert!(out.said().contains(&"W-IGNORED TLSContext/lonely spec.hosts".to_owned()));
+    let out = run([context(
+        "lonely",
+        json!({"hosts": ["a.test"], "secret": "s"}),
+    )]);
+    assert!(
+        out.said()
+            .contains(&"W-IGNORED TLSContext/lonely spec.hosts".to_owned())
+    );
 }
 
 #[test]
@@ -375,12 +445,16 @@ fn er_09_the_last_good_certificate_keeps_serving() {
         pair_secret("s"),
         tls_host("h", "a.test", json!({})),
     ]);
-    case.resources.replace(object(secret("s", &[("tls.crt", "garbage")])), true);
+    case.resources
+        .replace(object(secret("s", &[("tls.crt", "garbage")])), true);
     let out = case.run();
     assert_eq!(out.certificate(8443, "sni:a.test"), Some("default/s"));
     assert_eq!(
         out.said(),
-        ["E-SECRET-INVALID Secret/s data", "W-CERT-LAST-GOOD Host/h spec.tlsSecret.name"]
+        [
+            "E-SECRET-INVALID Secret/s data",
+            "W-CERT-LAST-GOOD Host/h spec.tlsSecret.name"
+        ]
     );
 }
 
@@ -396,7 +470,8 @@ fn the_last_good_settings_keep_serving_unless_that_drops_a_client_check() {
             pair_secret("s"),
             tls_host("h", "a.test", json!({})),
         ]);
-        case.resources.replace(object(tls_host("h", "a.test", edit.clone())), true);
+        case.resources
+            .replace(object(tls_host("h", "a.test", edit.clone())), true);
         let out = case.run();
         assert_eq!(!out.is_refused(8443, "sni:a.test"), terminates, "{edit}");
     }

@@ -145,7 +145,7 @@ fn ma_21_a_star_in_host_is_an_error() {
 #[test]
 fn ma_23_24_warnings() {
     let c = with_base([mapping("a", "api/", json!({}))]);
-    assert_eq!(about(&c, "a")[0], "W-MAP-PREFIX spec.prefix");
+    assert_eq!(problems(&c), ["W-MAP-PREFIX a spec.prefix"]);
     assert!(find(&c, "a").is_some());
     let c = with_base([mapping(
         "a",

@@ -53,14 +53,14 @@ fn free_offset() -> u16 {
 impl Demo {
     fn start(example: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example);
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(example);
         for file in std::fs::read_dir(from).unwrap() {
             let path = file.unwrap().path();
             std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
         }
         for _ in 0..5 {
             let offset = free_offset();
-            let mut child = Command::new(assert_cmd::cargo::cargo_bin("legate"))
+            let mut child = Command::new(env!("CARGO_BIN_EXE_legate"))
                 .arg("run")
                 .arg(folder.path())
                 .args(["--demo", "--port-offset", &offset.to_string(), "--workers", "2"])
@@ -397,14 +397,14 @@ async fn the_admin_server_answers() {
 /// The mistakes of the check's test folder, served: what is good answers, nothing else suffers.
 #[test]
 fn a_folder_with_mistakes_still_serves() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/twelve-mistakes");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/twelve-mistakes");
     let folder = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(fixture).unwrap() {
         let path = file.unwrap().path();
         std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
     }
     let offset = free_offset();
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("legate"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_legate"))
         .arg("run")
         .arg(folder.path())
         .args(["--demo", "--port-offset", &offset.to_string()])

@@ -5,16 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn fixtures(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
 }
 
 fn legate(args: &[&str]) -> Output {
-    Command::new(binary()).args(args).output().unwrap()
-}
-
-/// The binary of this build, beside the test's own.
-fn binary() -> PathBuf {
-    assert_cmd::cargo::cargo_bin("legate")
+    Command::new(env!("CARGO_BIN_EXE_legate")).args(args).output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -165,7 +160,7 @@ fn crds_equal_the_committed_ones() {
     let folder = tempfile::tempdir().unwrap();
     let output = legate(&["crds", "--output-dir", folder.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0));
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
     let mut count = 0;
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let name = entry.unwrap().file_name();
