@@ -10,6 +10,7 @@ mod outcome;
 mod passes;
 mod probes;
 mod snapshot;
+mod unreachable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -3,6 +3,8 @@
 //! Each look-up is recorded as a [`Dependency`], so that a change reaches the Mappings that it
 //! concerns and no others. A change of the Module or of a resolver concerns all.
 
+mod resolver;
+
 use std::sync::Arc;
 
 use legate_api::{Kind, ObjectKey};
@@ -19,9 +21,9 @@ use crate::module::ModuleSettings;
 use crate::options::{MissingRefs, Mode, Options};
 use crate::resources::Resources;
 use crate::secrets::SecretCache;
-use crate::select;
 use crate::service::{Scheme, Service, ServiceHost, qualify};
 use crate::tls_context::origination;
+use resolver::resolver_kind;
 
 /// What resolving looks at.
 #[derive(Debug, Clone, Copy)]
@@ -377,41 +379,6 @@ fn unverified() -> UpstreamTls {
         max_version: TlsVersion::V13,
         cipher_suites: Vec::new(),
         ecdh_curves: Vec::new(),
-    }
-}
-
-/// The kind of a resolver. A user's object goes before a built-in one, also under its other name.
-fn resolver_kind(name: &str, namespace: &str, context: &Context<'_>) -> Option<Kind> {
-    if context.has_resolvers {
-        let kinds = [
-            Kind::KubernetesServiceResolver,
-            Kind::KubernetesEndpointResolver,
-            Kind::ConsulResolver,
-        ];
-        for name in std::iter::once(name).chain(other_name(name)) {
-            for kind in kinds {
-                let (resources, options) = (context.resources, context.options);
-                if select::by_name(resources, options, kind, name, namespace).is_some() {
-                    return Some(kind);
-                }
-            }
-        }
-    }
-    match name {
-        "kubernetes-service" => Some(Kind::KubernetesServiceResolver),
-        "kubernetes-endpoint" | "endpoint" => Some(Kind::KubernetesEndpointResolver),
-        "consul" | "consul-endpoint" => Some(Kind::ConsulResolver),
-        _ => None,
-    }
-}
-
-fn other_name(name: &str) -> Option<&'static str> {
-    match name {
-        "kubernetes-endpoint" => Some("endpoint"),
-        "endpoint" => Some("kubernetes-endpoint"),
-        "consul" => Some("consul-endpoint"),
-        "consul-endpoint" => Some("consul"),
-        _ => None,
     }
 }
 

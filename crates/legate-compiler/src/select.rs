@@ -37,8 +37,9 @@ pub(crate) fn is_visible(key: &ObjectKey, options: &Options) -> bool {
         || matches!(key.kind, Kind::Namespace | Kind::IngressClass)
 }
 
-/// Whether an object is visible and belongs to our id.
-pub(crate) fn is_ours(object: &Object, key: &ObjectKey, options: &Options) -> bool {
+/// Whether an object is visible and belongs to our id (spec/routing §2).
+#[must_use]
+pub fn is_ours(object: &Object, key: &ObjectKey, options: &Options) -> bool {
     is_visible(key, options) && (!is_scoped(key.kind) || has_our_id(object.ids(), options))
 }
 

@@ -7,36 +7,107 @@ use serde::Serialize;
 
 use crate::template::Template;
 
-/// HTTP behaviour of one listener.
+/// HTTP behaviour of one listener. Values equal to [`HttpSettings::default`] are left out when
+/// serialised.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HttpSettings {
     /// Whether the peer's address is trusted over `x-forwarded-for` (spec/routing §3.10).
+    #[serde(skip_serializing_if = "Clone::clone")]
     pub use_remote_address: bool,
     /// Number of trusted proxies in front.
+    #[serde(skip_serializing_if = "default::trusted_hops")]
     pub trusted_hops: u32,
     /// The `server` response header, always overwritten with this.
+    #[serde(skip_serializing_if = "default::server_name")]
     pub server_name: String,
     /// Most bytes that request headers may take together; more is 431.
+    #[serde(skip_serializing_if = "default::max_request_header_bytes")]
     pub max_request_header_bytes: u32,
     /// Whether `//a///b` is matched and forwarded as `/a/b`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub merge_slashes: bool,
     /// Whether a path with an encoded slash or backslash is refused with 400.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub reject_escaped_slashes: bool,
     /// Whether a port in the Host that equals the listener's is removed before matching.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub strip_matching_host_port: bool,
     /// Whether a client's `x-request-id` is kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub preserve_external_request_id: bool,
     /// Whether no `x-envoy-*` header is added in either direction.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suppress_envoy_headers: bool,
     /// Most streams that a client may open on one HTTP/2 connection.
+    #[serde(skip_serializing_if = "default::http2_max_concurrent_streams")]
     pub http2_max_concurrent_streams: u32,
     /// Milliseconds after which a connection without requests is closed; 0 = never.
+    #[serde(skip_serializing_if = "default::idle_timeout_ms")]
     pub idle_timeout_ms: u64,
     /// Who may talk to us at all; `None` = everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_policy: Option<IpPolicy>,
     /// The access log.
+    #[serde(skip_serializing_if = "default::access_log")]
     pub access_log: AccessLog,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            use_remote_address: true,
+            trusted_hops: 0,
+            server_name: "envoy".to_owned(),
+            max_request_header_bytes: 60 * 1024,
+            merge_slashes: false,
+            reject_escaped_slashes: false,
+            strip_matching_host_port: false,
+            preserve_external_request_id: false,
+            suppress_envoy_headers: false,
+            http2_max_concurrent_streams: 100,
+            idle_timeout_ms: 3_600_000,
+            ip_policy: None,
+            access_log: AccessLog::default(),
+        }
+    }
+}
+
+impl HttpSettings {
+    /// Whether nothing differs from the default.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Whether a field has its default, so that dumps show what somebody chose.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes by reference")]
+mod default {
+    use super::{AccessLog, HttpSettings};
+
+    pub(super) fn trusted_hops(value: &u32) -> bool {
+        *value == HttpSettings::default().trusted_hops
+    }
+
+    pub(super) fn server_name(value: &str) -> bool {
+        value == HttpSettings::default().server_name
+    }
+
+    pub(super) fn max_request_header_bytes(value: &u32) -> bool {
+        *value == HttpSettings::default().max_request_header_bytes
+    }
+
+    pub(super) fn http2_max_concurrent_streams(value: &u32) -> bool {
+        *value == HttpSettings::default().http2_max_concurrent_streams
+    }
+
+    pub(super) fn idle_timeout_ms(value: &u64) -> bool {
+        *value == HttpSettings::default().idle_timeout_ms
+    }
+
+    pub(super) fn access_log(value: &AccessLog) -> bool {
+        *value == AccessLog::default()
+    }
 }
 
 /// IP lists, applied to every request before routing; denied is 403 (spec/services §3.17).
@@ -87,6 +158,23 @@ pub struct AccessLog {
     pub format: AccessLogFormat,
 }
 
+/// The default line, as Emissary writes it.
+pub const DEFAULT_TEXT: &str = concat!(
+    "ACCESS [%START_TIME%] ",
+    "\"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" ",
+    "%RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% ",
+    "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" ",
+    "\"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"",
+);
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        // The constant is a template: a test says so.
+        let line = Template::parse(DEFAULT_TEXT).unwrap_or_else(|_| Template::literal(""));
+        Self { path: "/dev/fd/1".to_owned(), format: AccessLogFormat::Text(line) }
+    }
+}
+
 /// Form of an access log line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -109,4 +197,19 @@ pub enum JsonValue {
     List(Vec<JsonValue>),
     /// A number, boolean or null, as written.
     Literal(serde_json::Value),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_line_is_a_template() {
+        assert!(Template::parse(DEFAULT_TEXT).is_ok());
+    }
+
+    #[test]
+    fn defaults_are_left_out() {
+        assert_eq!(serde_json::to_string(&HttpSettings::default()).unwrap(), "{}");
+    }
 }

@@ -24,6 +24,7 @@ pub struct Listener {
     /// When a request counts as secure.
     pub security: SecurityModel,
     /// HTTP behaviour.
+    #[serde(skip_serializing_if = "HttpSettings::is_default")]
     pub http: HttpSettings,
     /// Name under which downstream metrics appear.
     pub stats_prefix: String,

@@ -5,15 +5,15 @@
 //! worker uses the new one. A listener that cannot be bound is reported and tried again every
 //! second, while the rest serves.
 
+mod current;
 mod limits;
 mod ports;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use legate_config::{Hash128, ListenerKey, Snapshot};
@@ -23,11 +23,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::access_log::AccessLogs;
-use crate::config::{Builder, PortConfig};
 use crate::drain::Lifecycle;
 use crate::http::context::Process;
 use crate::metrics::Metrics;
-use crate::tls::{TlsStore, TlsTable};
 use crate::upstream::Upstreams;
 use crate::worker::{Command, Worker};
 
@@ -35,6 +33,8 @@ pub use crate::config::Rejected;
 pub use crate::http::context::PeerHook;
 pub use crate::upstream::{ClusterCounters, ClusterView};
 pub use ports::PortMap;
+
+use current::{Inner, State};
 
 /// How long a client may take to begin, and for the headers of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -127,42 +127,6 @@ pub struct Gateway {
     control: Option<Runtime>,
 }
 
-struct Inner {
-    options: GatewayOptions,
-    process: Arc<Process>,
-    upstreams: Arc<Upstreams>,
-    metrics: Arc<Metrics>,
-    logs: Arc<AccessLogs>,
-    workers: Mutex<Vec<Worker>>,
-    state: Mutex<State>,
-}
-
-/// The config as it is; held while one is applied.
-struct State {
-    builder: Builder,
-    tls: TlsStore,
-    serving: Option<Serving>,
-    bound: BTreeMap<ListenerKey, Bound>,
-}
-
-/// What every listener's config is made from, kept for those that are bound late.
-struct Serving {
-    snapshot: Arc<Snapshot>,
-    router: Arc<legate_router::Router<crate::config::Plan>>,
-    tls: BTreeMap<ListenerKey, Arc<TlsTable>>,
-    rejected: Vec<Rejected>,
-    ports: BTreeMap<ListenerKey, Arc<PortConfig>>,
-}
-
-/// A listener's socket, or why there is none.
-struct Bound {
-    declared: u16,
-    socket: Result<SocketAddr, String>,
-}
-
-/// A new listener's sockets, one per worker.
-type Sockets = Vec<(ListenerKey, Vec<TcpListener>)>;
-
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
@@ -223,12 +187,7 @@ impl Gateway {
             process,
             metrics,
             workers: Mutex::new(workers),
-            state: Mutex::new(State {
-                builder: Builder::new(Arc::clone(&upstreams)),
-                tls: TlsStore::new(),
-                serving: None,
-                bound: BTreeMap::new(),
-            }),
+            state: Mutex::new(State::new(Arc::clone(&upstreams))),
             upstreams,
             options,
         });
@@ -353,182 +312,5 @@ async fn retry(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else { return };
         // Binding blocks, if only for a moment, and so does waiting for the workers.
         let _ = tokio::task::spawn_blocking(move || inner.retry()).await;
-    }
-}
-
-// === impl Inner ===
-
-impl Inner {
-    fn apply(&self, snapshot: Arc<Snapshot>) -> Applied {
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        let built = state.builder.build(&snapshot);
-        let tls = state.tls.update(&snapshot);
-        let mut rejected = built.rejected;
-        rejected.extend(tls.rejected.into_iter().map(|(key, message)| Rejected {
-            key: format!("chain/{key}"),
-            code: crate::config::CODE,
-            message,
-        }));
-        self.remove_gone(state, &snapshot);
-        let former = state.serving.replace(Serving {
-            snapshot: Arc::clone(&snapshot),
-            router: built.router,
-            tls: tls.listeners,
-            rejected,
-            ports: BTreeMap::new(),
-        });
-        let sockets = self.bind_missing(state);
-        self.publish(state, former.as_ref(), sockets);
-        self.metrics.config_applied(snapshot.id, snapshot.root);
-        self.process.lifecycle.set_configured();
-        Applied {
-            snapshot: snapshot.id,
-            root: snapshot.root,
-            rejected: state
-                .serving
-                .as_ref()
-                .map_or_else(Vec::new, |serving| serving.rejected.clone()),
-            listeners: state.listeners(),
-        }
-    }
-
-    /// Closes the sockets of listeners that the snapshot does not have, so that others may have
-    /// their ports.
-    fn remove_gone(&self, state: &mut State, snapshot: &Snapshot) {
-        let before = state.bound.len();
-        state
-            .bound
-            .retain(|key, _| snapshot.listeners.get(key.as_str()).is_some());
-        if state.bound.len() == before {
-            return;
-        }
-        if let Some(serving) = &mut state.serving {
-            let bound = &state.bound;
-            serving.ports.retain(|key, _| bound.contains_key(key));
-            self.tell(&serving.ports, Vec::new());
-        }
-    }
-
-    /// Binds the listeners that are not.
-    fn bind_missing(&self, state: &mut State) -> Sockets {
-        let Some(serving) = &state.serving else {
-            return Vec::new();
-        };
-        let mut sockets = Vec::new();
-        for (key, entry) in serving.snapshot.listeners.iter() {
-            if state
-                .bound
-                .get(key)
-                .is_some_and(|bound| bound.socket.is_ok())
-            {
-                continue;
-            }
-            let listener = &entry.value;
-            let result = ports::bind(listener, &self.options);
-            let socket = match result {
-                Ok((address, opened)) => {
-                    tracing::info!(listener = %key, server.addr = %address, "Listening");
-                    sockets.push((key.clone(), opened));
-                    Ok(address)
-                }
-                Err(error) => Err(error),
-            };
-            let declared = listener.port;
-            let former = state.bound.insert(key.clone(), Bound { declared, socket });
-            let new = state.bound.get(key).map(|bound| &bound.socket);
-            if let Some(Err(error)) = new
-                && former.is_none_or(|former| former.socket.as_ref() != Err(error))
-            {
-                tracing::error!(listener = %key, %error, "Cannot listen; trying again every second");
-            }
-        }
-        sockets
-    }
-
-    /// Makes the configs of all bound listeners and hands them to the workers.
-    fn publish(&self, state: &mut State, former: Option<&Serving>, sockets: Sockets) {
-        let Some(serving) = &mut state.serving else {
-            return;
-        };
-        let empty = Arc::new(TlsTable::default());
-        for (key, entry) in serving.snapshot.listeners.iter() {
-            let Some(Bound {
-                socket: Ok(address),
-                ..
-            }) = state.bound.get(key)
-            else {
-                continue;
-            };
-            let http = &entry.value.http;
-            let old = former.and_then(|former| former.ports.get(key));
-            let log = match old {
-                Some(old) if old.listener.http.access_log == http.access_log => old.log.clone(),
-                _ => self.logs.open(&http.access_log),
-            };
-            let config = PortConfig {
-                key: key.clone(),
-                router: Arc::clone(&serving.router),
-                tls: Arc::clone(serving.tls.get(key).unwrap_or(&empty)),
-                metrics: self.metrics.listener(&entry.value.stats_prefix),
-                log,
-                server: crate::config::server_header(&http.server_name),
-                strip_ports: http
-                    .strip_matching_host_port
-                    .then(|| vec![entry.value.port, address.port()]),
-                generation: serving.snapshot.id,
-                listener: Arc::clone(&entry.value),
-            };
-            serving.ports.insert(key.clone(), Arc::new(config));
-        }
-        self.tell(&serving.ports, sockets);
-    }
-
-    /// Hands configs and sockets to the workers and waits until all of them use those.
-    fn tell(&self, ports: &BTreeMap<ListenerKey, Arc<PortConfig>>, mut sockets: Sockets) {
-        let ports = Arc::new(ports.clone());
-        let (done, waiting) = mpsc::channel();
-        for worker in &*self.workers.lock() {
-            let share = sockets
-                .iter_mut()
-                .filter_map(|(key, sockets)| Some((key.clone(), sockets.pop()?)))
-                .collect();
-            worker.tell(Command::Apply {
-                ports: Arc::clone(&ports),
-                sockets: share,
-                drain_time: self.options.drain_time,
-                done: done.clone(),
-            });
-        }
-        drop(done);
-        // One message per worker; the channel closes when the last one answered or ended.
-        while waiting.recv().is_ok() {}
-    }
-
-    fn retry(&self) {
-        let mut state = self.state.lock();
-        if state.bound.values().all(|bound| bound.socket.is_ok()) {
-            return;
-        }
-        let sockets = self.bind_missing(&mut state);
-        if !sockets.is_empty() {
-            self.publish(&mut state, None, sockets);
-        }
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn listeners(&self) -> Vec<ListenerState> {
-        self.bound
-            .iter()
-            .map(|(key, bound)| ListenerState {
-                key: key.clone(),
-                declared: bound.declared,
-                bound: bound.socket.as_ref().ok().copied(),
-                error: bound.socket.as_ref().err().cloned(),
-            })
-            .collect()
     }
 }

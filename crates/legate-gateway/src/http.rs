@@ -5,7 +5,8 @@
 //!
 //! - [`context`], [`port`], [`conn`], [`exchange`]: what a worker, a listener on it, a connection
 //!   and a request know, each holding the one before
-//! - [`stream`], [`watch`]: the byte stream of a connection, and its deadlines
+//! - [`stream`], [`watch`]: the byte stream of a connection, and its deadlines; [`frames`]: where
+//!   headers begin and end in HTTP/2
 //! - [`h1`], [`h2`]: hyper's state machines under those deadlines
 //! - [`proxy`]: the pipeline; [`route`] decides, [`respond`] makes the response, [`body`] streams,
 //!   [`upgrade`] goes on after a 101, [`record`] is written at the end
@@ -14,6 +15,7 @@ mod body;
 pub(crate) mod conn;
 pub(crate) mod context;
 mod exchange;
+mod frames;
 pub(crate) mod h1;
 pub(crate) mod h2;
 pub(crate) mod port;

@@ -2,10 +2,11 @@
 //!
 //! A pattern becomes a small dense DFA where it can: that needs no scratch space, shares nothing
 //! between threads and gives up at the first byte that no match can have. Several patterns share
-//! one DFA ([`Bundle`]), so that a hundred regexes cost one walk. What would explode goes to the
+//! one DFA, so that a hundred regexes cost one walk. What would explode goes to the
 //! general engine, one by one.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
@@ -28,36 +29,30 @@ const NFA_LIMIT: usize = 8 * 1024 * 1024;
 
 type Dfa = dense::DFA<Vec<u32>>;
 
-type Patterns = Box<[Box<str>]>;
-
-/// One pattern.
+/// One pattern, or several in one automaton.
 pub(crate) struct Matcher(Engine);
 
 enum Engine {
     Dense(Box<Dfa>),
+    /// One pattern.
     General(meta::Regex),
 }
-
-/// Several patterns in one automaton.
-pub(crate) struct Bundle(Dfa);
 
 /// Compiled patterns, so that equal ones are compiled once and survive into the next version.
 #[derive(Default)]
 pub(crate) struct Cache {
-    single: HashMap<Box<str>, Weak<Matcher>, RandomState>,
-    /// `None` for what is too large.
-    bundles: HashMap<Patterns, Option<Weak<Bundle>>, RandomState>,
+    texts: HashMap<Box<str>, Weak<Matcher>, RandomState>,
+    groups: HashMap<Box<[String]>, Weak<Matcher>, RandomState>,
 }
 
 // === impl Matcher ===
 
 impl Matcher {
-    fn new(pattern: &str) -> Result<Self, String> {
-        let hir = parse(pattern)?;
+    /// One pattern.
+    fn one(hir: Hir) -> Result<Self, String> {
         if let Some(dfa) = dense(std::slice::from_ref(&hir)) {
             return Ok(Self(Engine::Dense(Box::new(dfa))));
         }
-        let whole = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
         meta::Builder::new()
             .configure(
                 meta::Config::new()
@@ -65,23 +60,22 @@ impl Matcher {
                     .nfa_size_limit(Some(NFA_LIMIT))
                     .which_captures(WhichCaptures::None),
             )
-            .build_from_hir(&whole)
+            .build_from_hir(&Hir::concat(vec![hir, Hir::look(Look::End)]))
             .map(|regex| Self(Engine::General(regex)))
             .map_err(|error| error.to_string())
     }
 
     /// Whether the pattern matches the whole text.
     pub(crate) fn is_match(&self, text: &[u8]) -> bool {
-        match &self.0 {
-            Engine::Dense(dfa) => walk(dfa, std::iter::once(text)).is_some(),
-            Engine::General(regex) => regex.is_match(Input::new(text).anchored(Anchored::Yes)),
-        }
+        let mut matches = false;
+        self.each(text, 0, |_| matches = true);
+        matches
     }
 
     /// Whether the pattern matches the whole of the parts.
     pub(crate) fn is_match_parts<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> bool {
         match &self.0 {
-            Engine::Dense(dfa) => walk(dfa, parts).is_some(),
+            Engine::Dense(dfa) => walk(dfa, None, parts).is_some(),
             Engine::General(_) => {
                 let mut text = SmallVec::<[u8; 512]>::new();
                 parts.for_each(|part| text.extend_from_slice(part));
@@ -89,18 +83,28 @@ impl Matcher {
             }
         }
     }
-}
 
-// === impl Bundle ===
-
-impl Bundle {
-    /// Calls back with the index of each pattern that matches the whole text, in no order.
-    pub(crate) fn each(&self, text: &[u8], mut found: impl FnMut(usize)) {
-        let Some(end) = walk(&self.0, std::iter::once(text)) else {
+    /// Calls back with the index of each pattern that matches the text from `start` to its end, in
+    /// no order.
+    pub(crate) fn each(&self, text: &[u8], start: usize, mut found: impl FnMut(usize)) {
+        let Some((before, rest)) = text.split_at_checked(start) else {
             return;
         };
-        for index in 0..self.0.match_len(end) {
-            found(self.0.match_pattern(end, index).as_usize());
+        match &self.0 {
+            Engine::Dense(dfa) => {
+                let end = walk(dfa, before.last().copied(), std::iter::once(rest));
+                for index in 0..end.map_or(0, |end| dfa.match_len(end)) {
+                    if let Some(end) = end {
+                        found(dfa.match_pattern(end, index).as_usize());
+                    }
+                }
+            }
+            Engine::General(regex) => {
+                let input = Input::new(text).span(start..text.len());
+                if regex.is_match(input.anchored(Anchored::Yes)) {
+                    found(0);
+                }
+            }
         }
     }
 }
@@ -111,46 +115,50 @@ impl Cache {
     /// A cache with what is still in use of another one.
     pub(crate) fn renewed(previous: &Self) -> Self {
         Self {
-            single: (previous.single.iter())
-                .filter(|(_, matcher)| matcher.strong_count() > 0)
-                .map(|(pattern, matcher)| (pattern.clone(), Weak::clone(matcher)))
-                .collect(),
-            // A failure to bundle is not worth keeping: it is retried only when its set changes.
-            bundles: (previous.bundles.iter())
-                .filter(|(_, bundle)| bundle.as_ref().is_some_and(|it| it.strong_count() > 0))
-                .map(|(patterns, bundle)| (patterns.clone(), bundle.clone()))
-                .collect(),
+            texts: alive(&previous.texts),
+            groups: alive(&previous.groups),
         }
     }
 
     /// The matcher of a pattern, or why it cannot be compiled.
     pub(crate) fn matcher(&mut self, pattern: &str) -> Result<Arc<Matcher>, String> {
-        if let Some(known) = self.single.get(pattern).and_then(Weak::upgrade) {
+        if let Some(known) = self.texts.get(pattern).and_then(Weak::upgrade) {
             return Ok(known);
         }
-        let matcher = Arc::new(Matcher::new(pattern)?);
-        self.single.insert(pattern.into(), Arc::downgrade(&matcher));
+        let matcher = Arc::new(Matcher::one(parse(pattern)?)?);
+        (self.texts).insert(pattern.into(), Arc::downgrade(&matcher));
         Ok(matcher)
     }
 
-    /// All the patterns in one automaton, unless it would be too large.
-    pub(crate) fn bundle(&mut self, patterns: &[(&str, Hir)]) -> Option<Arc<Bundle>> {
-        let key: Box<[Box<str>]> = patterns.iter().map(|(text, _)| (*text).into()).collect();
-        match self.bundles.get(&key) {
-            Some(None) => return None,
-            Some(Some(known)) => {
-                if let Some(known) = known.upgrade() {
-                    return Some(known);
-                }
-            }
-            None => {}
+    /// The matcher of several patterns. Fails when they are too large together; one alone only
+    /// when it cannot be compiled at all.
+    pub(crate) fn group(&mut self, patterns: &[&Hir]) -> Result<Arc<Matcher>, String> {
+        // Equal texts mean equal expressions: printing is the inverse of parsing.
+        let key: Box<[String]> = patterns.iter().map(ToString::to_string).collect();
+        if let Some(known) = self.groups.get(&key).and_then(Weak::upgrade) {
+            return Ok(known);
         }
-        let hirs: Vec<Hir> = patterns.iter().map(|(_, hir)| hir.clone()).collect();
-        let bundle = dense(&hirs).map(|dfa| Arc::new(Bundle(dfa)));
-        self.bundles
-            .insert(key, bundle.as_ref().map(Arc::downgrade));
-        bundle
+        let matcher = match patterns {
+            [one] => Matcher::one((*one).clone())?,
+            _ => {
+                let hirs: Vec<Hir> = patterns.iter().copied().cloned().collect();
+                let dfa = dense(&hirs).ok_or("too large")?;
+                Matcher(Engine::Dense(Box::new(dfa)))
+            }
+        };
+        let matcher = Arc::new(matcher);
+        self.groups.insert(key, Arc::downgrade(&matcher));
+        Ok(matcher)
     }
+}
+
+fn alive<K: Clone + Eq + Hash>(
+    known: &HashMap<K, Weak<Matcher>, RandomState>,
+) -> HashMap<K, Weak<Matcher>, RandomState> {
+    (known.iter())
+        .filter(|(_, matcher)| matcher.strong_count() > 0)
+        .map(|(key, matcher)| (key.clone(), Weak::clone(matcher)))
+        .collect()
 }
 
 /// Parses a pattern.
@@ -160,24 +168,33 @@ pub(crate) fn parse(pattern: &str) -> Result<Hir, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The text with which every match must start.
-pub(crate) fn literal_prefix(hir: &Hir) -> Vec<u8> {
+/// Splits off the text with which every match starts.
+pub(crate) fn split_literal(hir: &Hir) -> (Vec<u8>, Hir) {
     let mut text = Vec::new();
-    push_literal(hir, &mut text);
-    text
+    let rest = strip_literal(hir, &mut text);
+    (text, rest)
 }
 
-/// Appends the leading literal; says whether the whole expression was literal.
-fn push_literal(hir: &Hir, text: &mut Vec<u8>) -> bool {
+fn strip_literal(hir: &Hir, text: &mut Vec<u8>) -> Hir {
     match hir.kind() {
-        HirKind::Empty => true,
         HirKind::Literal(literal) => {
             text.extend_from_slice(&literal.0);
-            true
+            Hir::empty()
         }
-        HirKind::Capture(capture) => push_literal(&capture.sub, text),
-        HirKind::Concat(parts) => parts.iter().all(|part| push_literal(part, text)),
-        _ => false,
+        // Nobody asks for groups here.
+        HirKind::Capture(capture) => strip_literal(&capture.sub, text),
+        HirKind::Concat(parts) => {
+            let mut parts = parts.iter();
+            while let Some(part) = parts.next() {
+                let rest = strip_literal(part, text);
+                if *rest.kind() != HirKind::Empty {
+                    let rest = std::iter::once(rest).chain(parts.cloned());
+                    return Hir::concat(rest.collect());
+                }
+            }
+            Hir::empty()
+        }
+        _ => hir.clone(),
     }
 }
 
@@ -208,9 +225,16 @@ fn dense(hirs: &[Hir]) -> Option<Dfa> {
         .ok()
 }
 
-/// Runs an automaton over a text; the state at its end, if that is a match.
-fn walk<'a>(dfa: &Dfa, parts: impl Iterator<Item = &'a [u8]>) -> Option<StateID> {
-    let start = start::Config::new().anchored(Anchored::Yes);
+/// Runs an automaton over a text; the state at its end, if that is a match. `before` is the byte in
+/// front of the text.
+fn walk<'a>(
+    dfa: &Dfa,
+    before: Option<u8>,
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> Option<StateID> {
+    let start = start::Config::new()
+        .anchored(Anchored::Yes)
+        .look_behind(before);
     let mut state = dfa.start_state(&start).ok()?;
     for part in parts {
         for &byte in part {
@@ -261,17 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn bundles_tell_all() {
+    fn groups_tell_all() {
         let mut cache = Cache::default();
-        let patterns = ["/a.*", "/b", "/.b", "/ab"];
-        let parsed: Vec<_> = patterns
-            .iter()
-            .map(|pattern| (*pattern, parse(pattern).expect("valid")))
-            .collect();
-        let bundle = cache.bundle(&parsed).expect("small");
+        let hirs = ["/a.*", "/b", "/.b", "/ab"].map(|text| parse(text).expect("valid"));
+        let hirs: Vec<&Hir> = hirs.iter().collect();
+        let group = cache.group(&hirs).expect("small");
         let found = |text: &str| {
             let mut all = Vec::new();
-            bundle.each(text.as_bytes(), |index| all.push(index));
+            group.each(text.as_bytes(), 0, |index| all.push(index));
             all.sort_unstable();
             all
         };
@@ -279,19 +300,39 @@ mod tests {
         assert_eq!(found("/bb"), [2]);
         assert_eq!(found("/b"), [1]);
         assert_eq!(found("/c"), [] as [usize; 0]);
-        assert!(Arc::ptr_eq(&bundle, &cache.bundle(&parsed).expect("known")));
+        assert!(Arc::ptr_eq(&group, &cache.group(&hirs).expect("known")));
     }
 
     #[test]
-    fn literal_prefixes() {
+    fn literals_are_split_off() {
         let of = |pattern| {
-            String::from_utf8(literal_prefix(&parse(pattern).expect("valid"))).expect("text")
+            let (text, rest) = split_literal(&parse(pattern).expect("valid"));
+            (String::from_utf8(text).expect("text"), rest.to_string())
         };
-        assert_eq!(of("/api/v[0-9]+/x"), "/api/v");
-        assert_eq!(of("(/api)/x.*"), "/api/x");
-        assert_eq!(of("(?i)/api"), "/");
-        assert_eq!(of("/a|/b"), "");
-        assert_eq!(of("^/a"), "");
-        assert_eq!(of(".*"), "");
+        let is =
+            |text: &str, rest: &str| (text.to_owned(), parse(rest).expect("valid").to_string());
+        assert_eq!(of("/api/v[0-9]+/x"), is("/api/v", "[0-9]+/x"));
+        assert_eq!(of("(/api(/x).*)b"), is("/api/x", ".*b"));
+        assert_eq!(of("(/a(p)i)"), is("/api", ""));
+        assert_eq!(of("(?i)/a"), is("/", "[Aa]"));
+        assert_eq!(of("^/a"), is("", "^/a"));
+        assert_eq!(of("/a|/b"), is("", "/a|/b"));
+    }
+
+    #[test]
+    fn assertions_see_what_stands_before() {
+        let mut cache = Cache::default();
+        for pattern in ["a(?-u:\\b)b*", "a\\b.*", "a^b", "a(?m:^)b", "a$", "a\\B.*"] {
+            let hir = parse(pattern).expect("valid");
+            let whole = cache.matcher(pattern).expect("valid");
+            let (text, rest) = split_literal(&hir);
+            assert_eq!(text, b"a");
+            let rest = cache.group(&[&rest]).expect("valid");
+            for text in ["a", "ab", "a b", "abb", "a\nb"] {
+                let mut found = false;
+                rest.each(text.as_bytes(), 1, |_| found = true);
+                assert_eq!(found, whole.is_match(text.as_bytes()), "{pattern} {text:?}");
+            }
+        }
     }
 }

@@ -33,13 +33,6 @@ pub(crate) struct Sorted<P> {
     pub(crate) moved: Vec<Option<u32>>,
 }
 
-/// What is compared of a fresh row.
-struct SortKey<'a> {
-    coarse: u128,
-    rank: &'a Rank,
-    index: u32,
-}
-
 // === impl Order ===
 
 impl<'a, P> Order<'a, P> {
@@ -115,23 +108,46 @@ pub(crate) fn by_rank<P>(a: &Row<P>, b: &Row<P>) -> Ordering {
 
 /// The indexes of rows in rank order. The rows are in key order.
 fn sorted<P>(rows: &[Arc<Row<P>>]) -> Vec<u32> {
-    let mut keys: Vec<SortKey<'_>> = (rows.iter().zip(0..))
-        .map(|(row, index)| SortKey {
-            coarse: coarse(&row.route.rank),
-            rank: &row.route.rank,
-            index,
+    // Ranks are spread over memory; side by side they sort several times as fast.
+    let mut bytes = Vec::with_capacity(rows.len() * 64);
+    let ends: Vec<usize> = (rows.iter())
+        .map(|row| {
+            encode(&row.route.rank, &mut bytes);
+            bytes.len()
         })
         .collect();
-    // Stable, so that equal ranks stay in key order; and quick where there are runs.
-    keys.sort_by(|a, b| (a.coarse.cmp(&b.coarse)).then_with(|| a.rank.cmp(b.rank)));
-    keys.into_iter().map(|key| key.index).collect()
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let mut keys: Vec<(u128, &[u8], u32)> = (starts.zip(&ends).zip(0..))
+        .map(|((start, end), index)| {
+            let code = bytes.get(start..*end).unwrap_or_default();
+            (head(code), code, index)
+        })
+        .collect();
+    // The index decides equal ranks: by key.
+    keys.sort();
+    keys.into_iter().map(|(_, _, index)| index).collect()
 }
 
-/// A number that orders like the rank, as far as it goes: most comparisons need no more.
-fn coarse(rank: &Rank) -> u128 {
+/// Appends bytes that order like the rank.
+fn encode(rank: &Rank, bytes: &mut Vec<u8>) {
     let tier = !(rank.tier.cast_unsigned() ^ (1 << 63));
-    let part = |index| !rank.specificity.get(index).copied().unwrap_or(0);
-    (u128::from(tier) << 64) | (u128::from(part(0)) << 32) | u128::from(part(1))
+    bytes.extend_from_slice(&tier.to_be_bytes());
+    for part in &rank.specificity {
+        bytes.push(0);
+        bytes.extend_from_slice(&(!part).to_be_bytes());
+    }
+    // Of two lists with a common beginning the longer comes first.
+    bytes.push(1);
+    bytes.extend_from_slice(&rank.tie);
+}
+
+/// The first bytes as a number: most comparisons need no more.
+fn head(code: &[u8]) -> u128 {
+    let mut head = [0; 16];
+    for (to, from) in head.iter_mut().zip(code) {
+        *to = *from;
+    }
+    u128::from_be_bytes(head)
 }
 
 fn number(index: usize) -> u32 {
@@ -143,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn coarse_never_contradicts() {
+    fn codes_order_like_ranks() {
         let specificities = [
             vec![],
             vec![0],
@@ -154,21 +170,23 @@ mod tests {
         ];
         let ranks: Vec<Rank> = [i64::MIN, -1, 0, 7, i64::MAX]
             .into_iter()
-            .flat_map(|tier| {
-                specificities.clone().map(|specificity| Rank {
+            .flat_map(|tier| specificities.clone().map(|specificity| (tier, specificity)))
+            .flat_map(|(tier, specificity)| {
+                [vec![], vec![0], vec![0, 0], vec![1], vec![255]].map(|tie| Rank {
                     tier,
-                    specificity,
-                    tie: vec![],
+                    specificity: specificity.clone(),
+                    tie,
                 })
             })
             .collect();
+        let key = |rank: &Rank| {
+            let mut code = Vec::new();
+            encode(rank, &mut code);
+            (head(&code), code)
+        };
         for a in &ranks {
             for b in &ranks {
-                let coarse = coarse(a).cmp(&coarse(b));
-                assert!(
-                    coarse == Ordering::Equal || coarse == a.cmp(b),
-                    "{a:?} {b:?}"
-                );
+                assert_eq!(key(a).cmp(&key(b)), a.cmp(b), "{a:?} {b:?}");
             }
         }
     }

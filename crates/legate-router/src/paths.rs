@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use legate_config::route::PathMatch;
-use regex_syntax::hir::Hir;
+use regex_syntax::hir::{Hir, HirKind};
 
 use crate::list::{Best, Lists, Slot};
-use crate::matcher::{Bundle, Cache, Matcher, literal_prefix, parse};
+use crate::matcher::{Cache, Matcher, parse, split_literal};
 use crate::request::RequestView;
 use crate::row::Tests;
 use crate::tree::{End, Tree};
@@ -23,24 +23,21 @@ pub(crate) struct PathIndex {
     lists: Lists,
 }
 
-/// Regexes that are run together, and the rows of each.
+/// Regexes with one literal beginning, run together on what follows it.
 struct Group {
-    engine: Engine,
+    matcher: Arc<Matcher>,
+    /// Length of the beginning.
+    start: usize,
+    /// The rows of each.
     slots: Box<[Slot]>,
     /// Lowest ordinal.
     first: u32,
 }
 
-enum Engine {
-    Together(Arc<Bundle>),
-    Alone(Arc<Matcher>),
-}
-
 /// One pattern with its rows.
-struct Pattern<'a> {
-    prefix: Vec<u8>,
-    text: &'a str,
-    hir: Hir,
+struct Pattern {
+    literal: Vec<u8>,
+    rest: Hir,
     rows: Vec<u32>,
 }
 
@@ -77,15 +74,15 @@ impl PathIndex {
             }
         }
         let lower = lower_case(paths);
-        let folded = lower
+        let folded: Vec<_> = lower
             .iter()
             .map(|(text, end)| (text.as_bytes(), *end))
             .collect();
         let (patterns, mut rejected) = patterns(regexes);
         let groups = index.add_groups(&patterns, tests, cache, &mut rejected);
-        plain.extend((groups.iter()).map(|(prefix, end)| (prefix.as_slice(), *end)));
-        index.plain = Tree::build(plain, false, &mut index.lists, tests);
-        index.folded = Tree::build(folded, true, &mut index.lists, tests);
+        plain.extend((groups.iter()).map(|(literal, end)| (literal.as_slice(), *end)));
+        index.plain = Tree::build(&plain, false, &mut index.lists, tests);
+        index.folded = Tree::build(&folded, true, &mut index.lists, tests);
         (index, rejected)
     }
 
@@ -144,42 +141,51 @@ impl PathIndex {
         }
     }
 
-    /// Puts patterns with like beginnings together; the text with which each group starts.
+    /// Puts patterns with the same beginning together; the texts with their groups. A pattern that
+    /// is nothing but text is an exact path.
     fn add_groups(
         &mut self,
-        patterns: &[Pattern<'_>],
+        patterns: &[Pattern],
         tests: &[&Tests],
         cache: &mut Cache,
         rejected: &mut Vec<(u32, String)>,
     ) -> Vec<(Vec<u8>, End)> {
         let mut ends = Vec::new();
-        let mut add = |engine, members: &[Pattern<'_>]| {
+        let (exact, patterns): (Vec<&Pattern>, Vec<&Pattern>) =
+            (patterns.iter()).partition(|pattern| *pattern.rest.kind() == HirKind::Empty);
+        for pattern in exact {
+            let rows = pattern.rows.iter();
+            ends.extend(rows.map(|row| (pattern.literal.clone(), End::Exact(*row))));
+        }
+        let mut add = |matcher, members: &[&Pattern]| {
             let slots: Box<[Slot]> = (members.iter())
                 .map(|pattern| self.lists.add(&pattern.rows, tests))
                 .collect();
-            let first = (slots.iter())
-                .map(|slot| self.lists.first(*slot))
-                .min()
-                .unwrap_or(u32::MAX);
+            let first = slots.iter().map(|slot| self.lists.first(*slot)).min();
+            let first = first.unwrap_or(u32::MAX);
+            let literal = members
+                .first()
+                .map(|one| one.literal.clone())
+                .unwrap_or_default();
             let group = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
             self.groups.push(Group {
-                engine,
+                matcher,
+                start: literal.len(),
                 slots,
                 first,
             });
-            ends.push((common_prefix(members), End::Group { group, first }));
+            ends.push((literal, End::Group { group, first }));
         };
-        for members in patterns.chunks(GROUP) {
-            let texts: Vec<(&str, Hir)> = (members.iter())
-                .map(|pattern| (pattern.text, pattern.hir.clone()))
-                .collect();
-            if let Some(bundle) = cache.bundle(&texts) {
-                add(Engine::Together(bundle), members);
+        let same = patterns.chunk_by(|a, b| a.literal == b.literal);
+        for members in same.flat_map(|same| same.chunks(GROUP)) {
+            let rests: Vec<&Hir> = members.iter().map(|pattern| &pattern.rest).collect();
+            if let Ok(matcher) = cache.group(&rests) {
+                add(matcher, members);
                 continue;
             }
             for member in members {
-                match cache.matcher(member.text) {
-                    Ok(matcher) => add(Engine::Alone(matcher), std::slice::from_ref(member)),
+                match cache.group(&[&member.rest]) {
+                    Ok(matcher) => add(matcher, &[*member]),
                     Err(why) => rejected.extend(member.rows.iter().map(|row| (*row, why.clone()))),
                 }
             }
@@ -193,18 +199,11 @@ impl PathIndex {
 impl Group {
     /// Calls back with the rows of each pattern that matches the path.
     fn each(&self, path: &[u8], mut found: impl FnMut(Slot)) {
-        match &self.engine {
-            Engine::Together(bundle) => bundle.each(path, |index| {
-                if let Some(slot) = self.slots.get(index) {
-                    found(*slot);
-                }
-            }),
-            Engine::Alone(matcher) => {
-                if matcher.is_match(path) {
-                    self.slots.iter().for_each(|slot| found(*slot));
-                }
+        self.matcher.each(path, self.start, |index| {
+            if let Some(slot) = self.slots.get(index) {
+                found(*slot);
             }
-        }
+        });
     }
 }
 
@@ -241,35 +240,24 @@ fn lower_case(paths: &[&PathMatch]) -> Vec<(String, End)> {
 }
 
 /// Distinct patterns sorted by their literal beginning, and the rows of those that are wrong.
-fn patterns(mut regexes: Vec<(&str, u32)>) -> (Vec<Pattern<'_>>, Vec<(u32, String)>) {
+fn patterns(mut regexes: Vec<(&str, u32)>) -> (Vec<Pattern>, Vec<(u32, String)>) {
     let (mut patterns, mut rejected) = (Vec::new(), Vec::new());
     regexes.sort_unstable();
     for same in regexes.chunk_by(|(a, _), (b, _)| a == b) {
-        let Some((text, _)) = same.first() else {
-            continue;
-        };
         let rows = same.iter().map(|(_, row)| *row);
-        match parse(text) {
-            Ok(hir) => patterns.push(Pattern {
-                prefix: literal_prefix(&hir),
-                text,
-                hir,
-                rows: rows.collect(),
-            }),
+        match parse(same.first().map_or("", |(text, _)| text)) {
+            Ok(hir) => {
+                let (literal, rest) = split_literal(&hir);
+                patterns.push(Pattern {
+                    literal,
+                    rest,
+                    rows: rows.collect(),
+                });
+            }
             Err(why) => rejected.extend(rows.map(|row| (row, why.clone()))),
         }
     }
-    patterns.sort_by(|a, b| (&a.prefix, a.text).cmp(&(&b.prefix, b.text)));
+    // Stable: within one beginning the patterns stay in the order of their texts.
+    patterns.sort_by(|a, b| a.literal.cmp(&b.literal));
     (patterns, rejected)
-}
-
-/// Sorted: what the first and the last share, all share.
-fn common_prefix(members: &[Pattern<'_>]) -> Vec<u8> {
-    let [Some(first), Some(last)] = [members.first(), members.last()] else {
-        return Vec::new();
-    };
-    (first.prefix.iter().zip(&last.prefix))
-        .take_while(|(a, b)| a == b)
-        .map(|(a, _)| *a)
-        .collect()
 }

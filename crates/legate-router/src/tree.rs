@@ -72,7 +72,7 @@ pub(crate) struct Applies<'a> {
 impl Tree {
     /// Builds the tree. The order of `ends` does not matter; it is quickest when sorted by text.
     pub(crate) fn build(
-        mut ends: Vec<(&[u8], End)>,
+        ends: &[(&[u8], End)],
         fold: bool,
         lists: &mut Lists,
         tests: &[&Tests],
@@ -84,6 +84,16 @@ impl Tree {
         if ends.is_empty() {
             return tree;
         }
+        // Texts are spread over memory; side by side they sort several times as fast.
+        let bytes: Vec<u8> = ends.iter().flat_map(|(text, _)| *text).copied().collect();
+        let mut rest = bytes.as_slice();
+        let mut ends: Vec<(&[u8], End)> = (ends.iter())
+            .map(|(text, end)| {
+                let (copy, after) = rest.split_at_checked(text.len()).unwrap_or_default();
+                rest = after;
+                (copy, *end)
+            })
+            .collect();
         ends.sort();
         tree.nodes.push(Node::new());
         tree.firsts.push(0);
@@ -287,7 +297,7 @@ mod tests {
         let slots = (0..number(texts.len()))
             .map(|row| lists.add(&[row], &tests))
             .collect();
-        let ends = (0..)
+        let ends: Vec<_> = (0..)
             .zip(texts)
             .map(|(row, (text, exact))| {
                 let end = if *exact {
@@ -298,7 +308,7 @@ mod tests {
                 (text.as_bytes(), end)
             })
             .collect();
-        (Tree::build(ends, fold, &mut lists, &tests), slots)
+        (Tree::build(&ends, fold, &mut lists, &tests), slots)
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -81,9 +83,12 @@ pub struct TlsInfo {
     pub version: Option<rustls::ProtocolVersion>,
 }
 
+/// A request body of any kind.
+pub type Body = UnsyncBoxBody<Bytes, Error>;
+
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<Body>),
+    Http2(http2::SendRequest<Body>),
 }
 
 /// One open connection.
@@ -214,7 +219,18 @@ impl Client {
     /// # Errors
     /// The request failed.
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
-        let response = match &mut self.sender {
+        let request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
+        let (parts, body) = self.open(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
+    }
+
+    /// A request with any body; the response as soon as its head is there.
+    ///
+    /// # Errors
+    /// The request failed.
+    pub async fn open(&mut self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
+        Ok(match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await?;
                 sender.send_request(request).await?
@@ -223,10 +239,14 @@ impl Client {
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
-        };
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+        })
+    }
+
+    /// Another handle on the same connection; `None` unless it is HTTP/2.
+    #[must_use]
+    pub fn share(&self) -> Option<Self> {
+        let Sender::Http2(sender) = &self.sender else { return None };
+        Some(Self { sender: Sender::Http2(sender.clone()), tls: self.tls.clone() })
     }
 }
 

@@ -1,7 +1,8 @@
 //! A real HTTP origin that tells what it saw.
 //!
 //! It speaks HTTP/1.1 and HTTP/2 (prior knowledge), over TCP or TLS, answers 200 with a JSON
-//! description of the request, and obeys [`Behaviour`] or the request's `x-test-*` headers.
+//! description of the request, and obeys [`Behaviour`] or the request's `x-test-*` headers. A gRPC
+//! request gets its own body back, and trailers: `grpc-status: 0` and those of the request.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -146,10 +148,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, tls: Option<TlsAccep
 async fn answer(
     shared: Arc<Shared>,
     mut request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
     shared.seen.requests.fetch_add(1, Ordering::SeqCst);
     if request.headers().contains_key(http::header::UPGRADE) {
-        return Ok(upgrade(&shared, &mut request));
+        return Ok(upgrade(&shared, &mut request).map(Full::boxed));
+    }
+    if request.headers().get(http::header::CONTENT_TYPE).is_some_and(|it| it == "application/grpc")
+    {
+        return Ok(grpc(request).await);
     }
     let headers = request.headers().clone();
     let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
@@ -174,7 +180,11 @@ async fn answer(
         "body_bytes": body.len(),
         "body": String::from_utf8_lossy(&body.slice(..body.len().min(4096))),
     });
-    let mut response = Response::new(Full::new(Bytes::from(described.to_string())));
+    let body = match number("x-test-bytes").and_then(|bytes| usize::try_from(bytes).ok()) {
+        Some(bytes) => Bytes::from(vec![b'x'; bytes]),
+        None => Bytes::from(described.to_string()),
+    };
+    let mut response = Response::new(Full::new(body).boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     for (name, value) in &shared.behaviour.headers {
         if let (Ok(name), Ok(value)) =
@@ -184,6 +194,20 @@ async fn answer(
         }
     }
     Ok(response)
+}
+
+/// Echoes a body, and its trailers next to a gRPC status.
+async fn grpc(request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+    let (mut trailers, body) = match request.into_body().collect().await {
+        Ok(body) => (body.trailers().cloned().unwrap_or_default(), body.to_bytes()),
+        Err(_) => (HeaderMap::new(), Bytes::new()),
+    };
+    trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+    let body = Full::new(body).with_trailers(async move { Some(Ok(trailers)) });
+    let mut response = Response::new(body.boxed());
+    let kind = http::HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
 }
 
 /// Accepts any upgrade and echoes bytes.

@@ -57,6 +57,13 @@ fn now() -> i64 {
     since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
 }
 
+/// This machine's name; empty where the system does not tell.
+#[must_use]
+pub fn hostname() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    text.trim().to_owned()
+}
+
 /// How long connections may take to end by themselves: `AMBASSADOR_DRAIN_TIME`, else 10 s.
 #[must_use]
 pub fn drain_time(environment: &dyn Environment) -> Duration {

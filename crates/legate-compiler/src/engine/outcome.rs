@@ -7,6 +7,7 @@ use legate_config::{Code, Diagnostic, Effect, Severity};
 
 use super::Compilation;
 use super::passes::Engine;
+use super::unreachable::unreachable;
 use crate::codes;
 use crate::options::Options;
 use crate::resources::{Held, Resources};
@@ -44,6 +45,7 @@ impl Engine {
     pub(super) fn finish(&mut self, resources: &Resources, options: &Options) -> Compilation {
         let snapshot = self.publish();
         let mut diagnostics = self.diagnostics(resources, options);
+        crate::remedies::complete(&mut diagnostics);
         diagnostics.sort_unstable();
         diagnostics.dedup();
         let status = self.status(resources, options, &diagnostics);
@@ -85,6 +87,7 @@ impl Engine {
             all.extend(certain.map(|(_, diagnostic)| diagnostic.clone()));
         }
         self.group_diagnostics(&mut all);
+        all.extend(unreachable(&self.groups));
         all
     }
 

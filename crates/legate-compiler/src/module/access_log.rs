@@ -8,16 +8,6 @@ use serde_json::{Map, Value};
 
 use super::read::{Report, Section};
 
-const DEFAULT_PATH: &str = "/dev/fd/1";
-
-/// Emissary's default line.
-const DEFAULT_TEXT: &str = concat!(
-    "ACCESS [%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" ",
-    "%RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% ",
-    "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" ",
-    "\"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"",
-);
-
 /// Emissary's default JSON object.
 const DEFAULT_JSON: &[(&str, &str)] = &[
     ("start_time", "%START_TIME%"),
@@ -55,18 +45,14 @@ const DEFAULT_JSON: &[(&str, &str)] = &[
 
 /// The access log as it is without any setting.
 pub(super) fn default_log() -> AccessLog {
-    AccessLog {
-        path: DEFAULT_PATH.to_owned(),
-        format: default_text(),
-    }
+    AccessLog::default()
 }
 
 /// Reads the settings. A format that cannot be used gives way to the default of its type.
 pub(super) fn access_log(config: Section<'_>, report: &mut Report<'_>) -> AccessLog {
     let path = config
         .text("envoy_log_path", report)
-        .unwrap_or(DEFAULT_PATH)
-        .to_owned();
+        .map_or_else(|| AccessLog::default().path, str::to_owned);
     let json = match config.text("envoy_log_type", report) {
         None | Some("text") => false,
         Some("json" | "typed_json") => true,
@@ -115,10 +101,7 @@ pub(super) fn access_log(config: Section<'_>, report: &mut Report<'_>) -> Access
 }
 
 fn default_text() -> AccessLogFormat {
-    // A test proves that the text parses.
-    AccessLogFormat::Text(
-        Template::parse(DEFAULT_TEXT).unwrap_or_else(|_| Template::literal("ACCESS")),
-    )
+    AccessLog::default().format
 }
 
 fn default_json() -> AccessLogFormat {
@@ -167,7 +150,7 @@ mod tests {
         let AccessLogFormat::Text(text) = default_text() else {
             panic!("text");
         };
-        assert_eq!(text.as_str(), DEFAULT_TEXT);
+        assert_eq!(text.as_str(), legate_config::http::DEFAULT_TEXT);
         let AccessLogFormat::Json(fields) = default_json() else {
             panic!("json");
         };

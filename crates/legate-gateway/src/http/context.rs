@@ -53,11 +53,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(
-        process: Arc<Process>,
-        metrics: Arc<Metrics>,
-        max_open: usize,
-    ) -> Rc<Self> {
+    pub(crate) fn new(process: Arc<Process>, metrics: Arc<Metrics>, max_open: usize) -> Rc<Self> {
         Rc::new(Self {
             process,
             timers: Timers::new(),

@@ -4,16 +4,19 @@
 //! An exchange ends exactly once, however it ends: answered, broken off by us, or abandoned by the
 //! client (the futures and bodies that hold it are dropped then).
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode};
+use legate_router::Row;
 
 use super::conn::Conn;
 use super::port::Serving;
 use super::record::Record;
+use crate::config::{Plan, Target};
 use crate::reply::{Flag, Flags};
 use crate::timers::Alarm;
 
@@ -25,6 +28,8 @@ pub(crate) struct Exchange {
     pub(crate) serving: Rc<Serving>,
     /// What is written about it at the end.
     pub(crate) record: RefCell<Record>,
+    /// The row that won, and which of its targets.
+    pub(crate) chosen: OnceCell<(Arc<Row<Plan>>, usize)>,
     alarm: Alarm,
     started: Instant,
     route_limit: Cell<Option<Duration>>,
@@ -58,6 +63,7 @@ impl Exchange {
             conn: Rc::clone(conn),
             serving,
             record: RefCell::default(),
+            chosen: OnceCell::new(),
             alarm: Alarm::new(&conn.context.timers),
             started,
             route_limit: Cell::new(None),
@@ -70,6 +76,15 @@ impl Exchange {
             answered: Cell::new(false),
             ended: Cell::new(false),
         })
+    }
+
+    /// The target that was chosen; `None` when the request does not go upstream.
+    pub(crate) fn target(&self) -> Option<&Target> {
+        let (row, target) = self.chosen.get()?;
+        match &row.payload {
+            Plan::Forward(targets) => targets.get(*target),
+            Plan::Redirect(_) | Plan::Probe(_) | Plan::Fail(_) => None,
+        }
     }
 
     /// Sets the limits of the chosen route; `None` = no limit.
@@ -196,12 +211,7 @@ impl Exchange {
             ended: now,
         };
         let record = self.record.borrow();
-        record.write(
-            &self.conn,
-            &self.serving,
-            &times,
-            [self.received.get(), self.sent.get()],
-        );
+        record.write(self, &times, [self.received.get(), self.sent.get()]);
     }
 
     /// The client went away.

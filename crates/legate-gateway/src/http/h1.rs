@@ -152,15 +152,15 @@ async fn finish(
 ) {
     let pending = conn.upgrade.borrow_mut().take();
     match (result, pending) {
-        (Ok(()), Some(pending)) => upgrade::run(pending, stream).await,
+        (Ok(()), Some(pending)) => Box::pin(upgrade::run(pending, stream)).await,
         (Ok(()), None) => {
             if last.is_some_and(|exchange| !exchange.is_request_complete()) {
-                linger(conn, stream).await;
+                Box::pin(linger(conn, stream)).await;
             }
         }
         (Err(error), _) if error.is_parse() => {
             note_malformed(conn, &error);
-            linger(conn, stream).await;
+            Box::pin(linger(conn, stream)).await;
         }
         // The client went away; an unfinished request has said so already.
         (Err(error), _) => tracing::debug!(%error, "Client connection failed"),

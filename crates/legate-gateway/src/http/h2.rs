@@ -72,7 +72,10 @@ pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
             let patience = conn.port.patience(conn.context.process.patience);
             match conn.watch.poll_expired(patience, cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) if told => return Poll::Ready(Ok(())),
+                // Unfinished headers, or still idle after the polite way.
+                Poll::Ready(()) if told || conn.watch.idle_since().is_none() => {
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(()) => conn.end_soon(),
             }
         }

@@ -4,19 +4,17 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Version};
-use legate_router::Row;
 
 use super::conn::Conn;
-use super::port::Serving;
+use super::exchange::Exchange;
 use crate::access_log::{AccessLog, LogHeaders};
-use crate::config::{Plan, Target};
+use crate::config::Target;
 use crate::error::ProxyError;
 use crate::reply::{Flags, GRPC_STATUS};
 use crate::request::{ClientAddress, Facts};
@@ -33,10 +31,6 @@ pub(crate) struct Record {
     pub(crate) scheme: &'static str,
     /// Who sent it.
     pub(crate) client: Option<ClientAddress>,
-    /// The row that won.
-    pub(crate) row: Option<Arc<Row<Plan>>>,
-    /// Which of its targets.
-    pub(crate) target: usize,
     /// Whether the status is the upstream's.
     pub(crate) from_upstream: bool,
     flags: Flags,
@@ -135,22 +129,10 @@ impl Record {
         self.failure = error.and_then(|error| error.reason()).map(Into::into);
     }
 
-    fn cluster(&self) -> Option<&str> {
-        match &self.row.as_ref()?.payload {
-            Plan::Forward(targets) => match targets.get(self.target)? {
-                Target::Cluster {
-                    cluster: Some(cluster),
-                    ..
-                } => Some(&cluster.config.stats_name),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
     /// Writes it all down.
-    pub(crate) fn write(&self, conn: &Conn, serving: &Serving, times: &Times, bytes: [u64; 2]) {
-        let config = &serving.config;
+    pub(crate) fn write(&self, exchange: &Exchange, times: &Times, bytes: [u64; 2]) {
+        let config = &exchange.serving.config;
+        let conn = &*exchange.conn;
         let status = self.status.map_or(0, |status| status.as_u16());
         let duration = times.ended.saturating_duration_since(times.started);
         config.metrics.request(status, duration);
@@ -191,10 +173,19 @@ impl Record {
                 .map(|at| times.ended.saturating_duration_since(at)),
             upstream: self.upstream,
             upstream_local: self.upstream_local,
-            cluster: self.cluster(),
+            cluster: match exchange.target() {
+                Some(Target::Cluster {
+                    cluster: Some(cluster),
+                    ..
+                }) => Some(&cluster.config.stats_name),
+                _ => None,
+            },
             attempts: self.attempts,
             transport_failure: self.failure.as_deref(),
-            route: self.row.as_ref().map(|row| row.route.name.as_str()),
+            route: exchange
+                .chosen
+                .get()
+                .map(|(row, _)| row.route.name.as_str()),
             grpc_status: self.grpc_status,
             client: self.client,
             ..connection_facts(conn)

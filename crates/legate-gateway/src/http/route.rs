@@ -24,10 +24,6 @@ use crate::tls::{TlsChain, covers, same_policy};
 
 /// A request that goes upstream.
 pub(crate) struct Forward {
-    /// The row that won.
-    pub(crate) row: Arc<Row<Plan>>,
-    /// Which of its targets.
-    pub(crate) target: usize,
     /// Path and query as they are to be sent; `None` = as they came.
     pub(crate) path: Option<String>,
     /// Path and query before they were rewritten, where they were.
@@ -108,16 +104,16 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
         .select(&view, secure, conn.context.draw())
         .ok_or_else(Reply::route_not_found)?;
     let row = selected.row;
-    let mut record = exchange.record.borrow_mut();
-    record.row = Some(Arc::clone(row));
     let target = match selected.verdict {
-        Verdict::Act { target } => target,
-        Verdict::RedirectToHttps => {
-            return Err(Reply::redirect(301, https_redirect_location(&host, &path)));
-        }
+        Verdict::Act { target } => Some(target),
+        Verdict::RedirectToHttps => None,
     };
-    record.target = target;
-    drop(record);
+    // Set here and nowhere else. A redirect has no target.
+    let index = target.unwrap_or(usize::MAX);
+    let _ = exchange.chosen.set((Arc::clone(row), index));
+    let Some(target) = target else {
+        return Err(Reply::redirect(301, https_redirect_location(&host, &path)));
+    };
     answer_here(conn, row, target, forwarded.scheme, &host, &path)?;
 
     let same_host = headers
@@ -125,8 +121,6 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
         .is_some_and(|sent| sent.as_bytes().eq_ignore_ascii_case(host.as_bytes()));
     let (path, original) = new_path(config, row, target, &path);
     Ok(Forward {
-        row: Arc::clone(row),
-        target,
         path,
         original,
         host: (!same_host).then(|| host.into_owned()),

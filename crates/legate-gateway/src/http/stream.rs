@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::frames::Frames;
 use super::watch::Watch;
 
 /// A TCP connection with bytes that were read from it and given back.
@@ -33,6 +34,7 @@ pub(crate) enum Transport {
 pub(crate) struct Watched {
     transport: Transport,
     unread: Bytes,
+    frames: Option<Frames>,
     watch: Rc<Watch>,
 }
 
@@ -142,6 +144,7 @@ impl Watched {
         Self {
             transport,
             unread: Bytes::new(),
+            frames: watch.is_multiplexed().then(Frames::new),
             watch,
         }
     }
@@ -177,8 +180,11 @@ impl AsyncRead for Watched {
         }
         let before = buf.filled().len();
         ready!(on_stream!(&mut this.transport, poll_read(cx, buf)))?;
-        if buf.filled().len() > before {
+        if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
             this.watch.bytes_came();
+            if let Some(frames) = &mut this.frames {
+                this.watch.headers_open(frames.take(bytes));
+            }
         }
         Poll::Ready(Ok(()))
     }

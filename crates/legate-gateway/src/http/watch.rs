@@ -19,6 +19,7 @@ pub(crate) struct Watch {
     stuck: Cell<bool>,
     shut: Cell<bool>,
     multiplexed: Cell<bool>,
+    headers_since: Cell<Option<Instant>>,
     alarm: Alarm,
 }
 
@@ -50,6 +51,7 @@ impl Watch {
             stuck: Cell::new(false),
             shut: Cell::new(false),
             multiplexed: Cell::new(false),
+            headers_since: Cell::new(None),
             alarm: Alarm::new(timers),
         })
     }
@@ -64,6 +66,20 @@ impl Watch {
         self.multiplexed.set(true);
         self.state.set(State::Idle);
         self.since.set(Instant::now());
+    }
+
+    /// On a shared connection: whether the bytes that came leave a header block unfinished.
+    pub(crate) fn headers_open(&self, open: bool) {
+        if !open {
+            self.headers_since.set(None);
+        } else if self.headers_since.get().is_none() {
+            self.headers_since.set(Some(Instant::now()));
+        }
+    }
+
+    /// Whether several requests share the connection.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
     }
 
     /// The stream delivered bytes.
@@ -137,6 +153,11 @@ impl Watch {
                 State::Busy => None,
                 State::Reading => Some(self.since.get() + patience.header),
                 State::Idle => patience.idle.map(|idle| self.since.get() + idle),
+            };
+            let headers = self.headers_since.get();
+            let due = match (due, headers.map(|since| since + patience.header)) {
+                (Some(due), Some(headers)) => Some(due.min(headers)),
+                (due, headers) => due.or(headers),
             };
             if let Some(due) = due {
                 self.alarm.set_by(due);

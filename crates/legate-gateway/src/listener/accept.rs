@@ -5,7 +5,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
@@ -54,10 +53,11 @@ pub(crate) async fn serve(opened: Opened, tcp: TcpStream, peer: SocketAddr) {
     let watch = Rc::clone(&opened.watch);
     let due = Instant::now() + process.patience;
     let established = {
-        let mut establishing = pin!(establish(
+        // Boxed, as what a handshake needs is not needed afterwards.
+        let mut establishing = Box::pin(establish(
             &serving.config,
             &opened.context.metrics,
-            Socket::new(tcp)
+            Socket::new(tcp),
         ));
         watch.alarm().set(due);
         poll_fn(|cx| {
@@ -90,7 +90,7 @@ pub(crate) async fn serve(opened: Opened, tcp: TcpStream, peer: SocketAddr) {
     };
     let conn = Conn::new(opened, Peer::new(peer), local, tls);
     if http2 {
-        h2::serve(conn, transport).await;
+        Box::pin(h2::serve(conn, transport)).await;
     } else {
         h1::serve(conn, transport).await;
     }
@@ -159,5 +159,21 @@ impl Timed<'_> {
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
         self.0.tls_handshake(HandshakeResult::Timeout);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    /// This, and not much more, is what an idle connection costs besides its socket.
+    #[test]
+    fn the_future_of_a_connection_stays_small() {
+        let size = size(serve);
+        assert!(size <= 1536, "{size}");
     }
 }

@@ -210,3 +210,19 @@ async fn a_swap_leaves_streams_alone() {
     assert!(body.starts_with("two"));
     assert!(text(slow.await.unwrap()).await.starts_with("one"));
 }
+
+#[tokio::test]
+async fn unfinished_headers_are_closed_in_time() {
+    let origin = origin::start("one");
+    let served = serve(Build::new(1).route("/", origin).build());
+    let mut tcp = TcpStream::connect(served.address()).await.unwrap();
+    tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
+    // Empty SETTINGS; then the head of a HEADERS frame whose 100 bytes never come.
+    tcp.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    tcp.write_all(&[0, 0, 100, 1, 5, 0, 0, 0, 1]).await.unwrap();
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(3), tcp.read_to_end(&mut rest));
+    let _ = closed.await.expect("the connection closes");
+}

@@ -126,6 +126,7 @@ fn options(args: RunArgs, environment: &dyn Environment) -> Result<RunOptions, S
             },
             drain_time: settings::drain_time(environment),
             drain_delay: Duration::from_secs(args.drain_delay),
+            hostname: settings::hostname(),
             ..GatewayOptions::default()
         },
         admin,

@@ -228,7 +228,7 @@ fn certificates(
         let Body::Host(spec) = &object.body else { continue };
         let Some(secret) = &spec.tls_secret else { continue };
         let Some(name) = &secret.name else { continue };
-        if !belongs(object, &options.ambassador_id) {
+        if !legate_compiler::is_ours(object, &object.key(), options) {
             continue;
         }
         let namespace = secret.namespace.clone().unwrap_or_else(|| object.meta.namespace.clone());
@@ -258,12 +258,4 @@ fn certificates(
         substitutions.push(Substitution::Certificate { secret: format!("{namespace}/{name}"), names });
     }
     Ok(())
-}
-
-fn belongs(object: &Object, id: &str) -> bool {
-    let ids = object.ids();
-    if ids.is_empty() {
-        return id == "default";
-    }
-    ids.iter().any(|own| own == id || own == "_automatic_")
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use legate_compiler::{Compiler, Diagnostic, Severity, Snapshot};
+use legate_api::{Body, Object};
+use legate_compiler::{Compiler, Diagnostic, Options, Severity, Snapshot, is_ours};
 use legate_gateway::{Gateway, ListenerState};
 use legate_source::folder::{FolderSource, Update, Watch};
 use tokio::sync::{oneshot, watch};
@@ -65,6 +66,7 @@ impl Reconciler {
             }
             for object in update.upserts {
                 if self.selector.matches(&object.meta.labels) {
+                    self.no_more_synthetic_host(&object);
                     self.compiler.upsert(object);
                 } else {
                     self.compiler.remove(&object.key());
@@ -92,6 +94,17 @@ impl Reconciler {
             batch: self.batch,
         };
         (published, self.listeners.clone())
+    }
+
+    /// A Host is made up only while none of ours was ever seen: deleting the last one must not
+    /// suddenly serve everything in cleartext (spec/routing §3.11).
+    fn no_more_synthetic_host(&mut self, object: &Object) {
+        let options = self.compiler.options();
+        let host = matches!(object.body, Body::Host(_));
+        if host && options.allow_synthetic_host && is_ours(object, &object.key(), options) {
+            let options = Options { allow_synthetic_host: false, ..options.clone() };
+            self.compiler.set_options(options);
+        }
     }
 
     /// Logs each diagnostic once, when it appears, and counts what was mended.

@@ -22,6 +22,8 @@ fn ma_01_06_08_longer_prefixes_and_precedence_come_first() {
         mapping("b", "/long/path/", json!({})),
     ]);
     assert_eq!(order(&c), ["a", "b"]);
+    assert!(about(&c, "b").contains(&"I-MAP-UNREACHABLE".to_owned()));
+    assert!(!about(&c, "a").contains(&"I-MAP-UNREACHABLE".to_owned()));
 }
 
 #[test]
