@@ -1,9 +1,19 @@
 //! The data path: `legate run`'s own code in process, real sockets on port 0, real TLS, real
 //! backends. The worked examples of spec/routing §8, each a test named after its id.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise; the helpers are not marked as tests"
+)]
+
 #[path = "data_path/harness.rs"]
 mod harness;
+#[path = "data_path/wire.rs"]
+mod wire;
 
+#[path = "data_path/addresses.rs"]
+mod addresses;
 #[path = "data_path/association.rs"]
 mod association;
 #[path = "data_path/faults.rs"]
@@ -12,17 +22,27 @@ mod faults;
 mod groups;
 #[path = "data_path/headers.rs"]
 mod headers;
+#[path = "data_path/hostile.rs"]
+mod hostile;
+#[path = "data_path/hostile_http2.rs"]
+mod hostile_http2;
+#[path = "data_path/hostile_upstream.rs"]
+mod hostile_upstream;
 #[path = "data_path/identity.rs"]
 mod identity;
 #[path = "data_path/matching.rs"]
 mod matching;
 #[path = "data_path/module.rs"]
 mod module;
+#[path = "data_path/replies.rs"]
+mod replies;
 #[path = "data_path/rewriting.rs"]
 mod rewriting;
 #[path = "data_path/security.rs"]
 mod security;
 #[path = "data_path/services.rs"]
 mod services;
+#[path = "data_path/streams.rs"]
+mod streams;
 #[path = "data_path/tls.rs"]
 mod tls;

@@ -4,6 +4,12 @@
 //! The output is what `legate compile` prints. Each case is also compiled with its documents in
 //! other orders: same bytes. `LEGATE_BLESS=1` writes the outputs; read them before you commit them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise; the helpers are not marked as tests"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +22,10 @@ use legate_source::folder::{FolderOptions, FolderSource};
 const NOW: i64 = 1_790_000_000;
 
 fn options() -> Options {
-    Options { now: Some(NOW), ..Options::default() }
+    Options {
+        now: Some(NOW),
+        ..Options::default()
+    }
 }
 
 fn cases() -> Vec<PathBuf> {
@@ -48,7 +57,10 @@ fn output(input: &Path) -> (String, Vec<Object>) {
     let compilation = compile(update.upserts.iter().cloned());
     let mut items = legate::input::merged(&source, update.diagnostics, &compilation.diagnostics);
     for item in &mut items {
-        let related = item.related.iter_mut().filter_map(|related| related.location.as_mut());
+        let related = item
+            .related
+            .iter_mut()
+            .filter_map(|related| related.location.as_mut());
         for location in item.location.iter_mut().chain(related) {
             location.file = input.file_name().unwrap().to_string_lossy().into_owned();
         }
@@ -79,7 +91,11 @@ fn every_case() {
         }
         shuffled(&name, objects);
     }
-    assert!(wrong.is_empty(), "LEGATE_BLESS=1 rewrites them:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "LEGATE_BLESS=1 rewrites them:\n{}",
+        wrong.join("\n")
+    );
     assert!(count > 0 || only.is_some(), "no cases");
 }
 
@@ -90,7 +106,11 @@ fn first_difference(expected: &str, actual: &str) -> String {
     for (index, line) in actual.lines().enumerate() {
         let wanted = expected.next();
         if wanted != Some(line) {
-            return format!("line {}\n  {before}\n- {}\n+ {line}", index + 1, wanted.unwrap_or("(end)"));
+            return format!(
+                "line {}\n  {before}\n- {}\n+ {line}",
+                index + 1,
+                wanted.unwrap_or("(end)")
+            );
         }
         before = line;
     }
@@ -109,15 +129,23 @@ fn shuffled(name: &str, objects: Vec<Object>) {
             order.swap(index, other);
         }
         let again = compile(order.iter().cloned());
-        assert_eq!(first.snapshot.root, again.snapshot.root, "{name}: root depends on order");
-        assert_eq!(first.diagnostics, again.diagnostics, "{name}: diagnostics depend on order");
+        assert_eq!(
+            first.snapshot.root, again.snapshot.root,
+            "{name}: root depends on order"
+        );
+        assert_eq!(
+            first.diagnostics, again.diagnostics,
+            "{name}: diagnostics depend on order"
+        );
     }
 }
 
 #[test]
 fn no_orphans() {
-    let names: BTreeSet<String> =
-        cases().iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let names: BTreeSet<String> = cases()
+        .iter()
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect();
     for name in &names {
         let partner = match name.strip_suffix(".out.yaml") {
             Some(stem) => format!("{stem}.in.yaml"),
@@ -140,8 +168,10 @@ fn examples_compile_without_errors() {
             FolderSource::load(std::slice::from_ref(&path), FolderOptions::default());
         let compilation = compile(update.upserts);
         let items = legate::input::merged(&source, update.diagnostics, &compilation.diagnostics);
-        let bad: Vec<_> =
-            items.iter().filter(|item| !item.code.as_str().starts_with('I')).collect();
+        let bad: Vec<_> = items
+            .iter()
+            .filter(|item| !item.code.as_str().starts_with('I'))
+            .collect();
         assert!(bad.is_empty(), "{}: {bad:#?}", path.display());
     }
 }

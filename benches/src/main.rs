@@ -42,7 +42,9 @@ fn main() -> Result<()> {
         Bench::OneRoute(options) => one_route::run(&options),
         Bench::Scale(options) => scale::run(&options),
         Bench::Origin { listen, bytes } => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(legate_testkit::fixed::serve(listen, bytes))?;
             Ok(())
         }

@@ -59,7 +59,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             "Envoy 1.40",
             18081,
             &process::envoy()?,
-            &["-c", "benches/one-route/envoy.yaml", "--concurrency", "1", "-l", "error"],
+            &[
+                "-c",
+                "benches/one-route/envoy.yaml",
+                "--concurrency",
+                "1",
+                "-l",
+                "error",
+            ],
         )?,
     ];
     // A round that does not count warms pools, caches and branch predictors.
@@ -74,7 +81,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn peer(name: &'static str, port: u16, program: &Path, args: &[&str]) -> Result<Peer> {
     let mut process = Pinned::start(name, 0, program, args)?;
     process.wait_for(SocketAddr::from(([127, 0, 0, 1], port)))?;
-    Ok(Peer { name, port, process, rates: vec![], costs: vec![], loads: vec![] })
+    Ok(Peer {
+        name,
+        port,
+        process,
+        rates: vec![],
+        costs: vec![],
+        loads: vec![],
+    })
 }
 
 fn measure(peer: &mut Peer, wrk: &Path, options: &Options, counts: bool) -> Result<()> {
@@ -83,7 +97,11 @@ fn measure(peer: &mut Peer, wrk: &Path, options: &Options, counts: bool) -> Resu
     let output = Command::new("taskset")
         .args(["-c", "1"])
         .arg(wrk)
-        .args(["-t1", &format!("-c{}", options.connections), &format!("-d{}s", options.seconds)])
+        .args([
+            "-t1",
+            &format!("-c{}", options.connections),
+            &format!("-d{}s", options.seconds),
+        ])
         .arg(format!("http://127.0.0.1:{}/", peer.port))
         .stdin(Stdio::null())
         .output()
@@ -122,7 +140,9 @@ fn report(peers: &[Peer], options: &Options) -> Result<()> {
         options.connections, options.rounds, options.seconds
     ));
     print("");
-    print("| proxy | requests/s | ratio | CPU-s per 100k requests | ratio | memory MiB | load core busy |");
+    print(
+        "| proxy | requests/s | ratio | CPU-s per 100k requests | ratio | memory MiB | load core busy |",
+    );
     print("|---|---|---|---|---|---|---|");
     let mut saturated = false;
     for peer in peers {
@@ -140,7 +160,10 @@ fn report(peers: &[Peer], options: &Options) -> Result<()> {
         ));
     }
     print("");
-    print(&format!("Ratios are medians of the rounds' own ratios; {} = 1.00.", base.name));
+    print(&format!(
+        "Ratios are medians of the rounds' own ratios; {} = 1.00.",
+        base.name
+    ));
     if saturated {
         print("The load core was above 95 % busy: only the CPU ratio counts.");
     }
@@ -148,5 +171,9 @@ fn report(peers: &[Peer], options: &Options) -> Result<()> {
 }
 
 fn paired(figures: &[f64], base: &[f64]) -> Vec<f64> {
-    figures.iter().zip(base).map(|(figure, base)| figure / base).collect()
+    figures
+        .iter()
+        .zip(base)
+        .map(|(figure, base)| figure / base)
+        .collect()
 }

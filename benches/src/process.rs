@@ -39,7 +39,10 @@ impl Pinned {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {name} ({})", program.display()))?;
-        Ok(Self { child, name: name.to_owned() })
+        Ok(Self {
+            child,
+            name: name.to_owned(),
+        })
     }
 
     /// Waits until something listens there.
@@ -51,7 +54,9 @@ impl Pinned {
             }
             match TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
                 Ok(_) => return Ok(start.elapsed()),
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error.into()),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    return Err(error.into());
+                }
                 Err(_) => std::thread::sleep(Duration::from_millis(2)),
             }
         }
@@ -62,10 +67,17 @@ impl Pinned {
     pub(crate) fn cpu(&self) -> Result<Cpu> {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // The name in parentheses may hold blanks; fields are counted after it.
-        let fields: Vec<&str> =
-            text.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
+        let fields: Vec<&str> = text
+            .rsplit(") ")
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
         let ticks = |index: usize| -> f64 {
-            fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0)
+            fields
+                .get(index)
+                .and_then(|field| field.parse::<f64>().ok())
+                .unwrap_or(0.0)
         };
         // utime and stime are fields 14 and 15; state is field 3. USER_HZ is 100 on Linux.
         Ok(Cpu((ticks(11) + ticks(12)) / 100.0))
@@ -96,12 +108,22 @@ impl CoreLoad {
     pub(crate) fn read(core: usize) -> Result<Self> {
         let text = std::fs::read_to_string("/proc/stat")?;
         let prefix = format!("cpu{core} ");
-        let line = text.lines().find(|line| line.starts_with(&prefix)).context("no such core")?;
-        let numbers: Vec<u64> =
-            line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&prefix))
+            .context("no such core")?;
+        let numbers: Vec<u64> = line
+            .split_whitespace()
+            .skip(1)
+            .filter_map(|field| field.parse().ok())
+            .collect();
         let total: u64 = numbers.iter().take(8).sum();
         let idle: u64 = numbers.iter().skip(3).take(2).sum();
-        Ok(Self { core, busy: total - idle, total })
+        Ok(Self {
+            core,
+            busy: total - idle,
+            total,
+        })
     }
 
     /// Busy share since that reading, in percent.
@@ -117,7 +139,10 @@ impl CoreLoad {
 pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if !path.exists() {
-        bail!("{} is missing: run `cargo xtask bench`, which builds it", path.display());
+        bail!(
+            "{} is missing: run `cargo xtask bench`, which builds it",
+            path.display()
+        );
     }
     Ok(path)
 }
@@ -125,7 +150,9 @@ pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
 /// A program on the PATH.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 /// wrk, from PATH or by apt.

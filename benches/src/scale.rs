@@ -43,13 +43,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     origin.wait_for(ORIGIN.parse()?)?;
     let path = folder.path().to_string_lossy().into_owned();
     let arguments = [
-        "run", &path, "--workers", "1", "--bind", "127.0.0.1", "--admin-addr", "127.0.0.1:18902",
+        "run",
+        &path,
+        "--workers",
+        "1",
+        "--bind",
+        "127.0.0.1",
+        "--admin-addr",
+        "127.0.0.1:18902",
     ];
     let mut gateway = Pinned::start("legate", 0, &legate, &arguments)?;
     let ready = gateway.wait_for(SocketAddr::from(([127, 0, 0, 1], GATEWAY)))?;
     print(&format!("start to first accept: {:.0} ms", millis(ready)));
     edits(folder.path(), options)?;
-    print(&format!("resident memory: {:.1} MiB", gateway.resident_mib()?));
+    print(&format!(
+        "resident memory: {:.1} MiB",
+        gateway.resident_mib()?
+    ));
     first_and_last(&gateway, options)
 }
 
@@ -77,7 +87,11 @@ fn generate(folder: &Path, mappings: usize) -> Result<()> {
 fn write_file(folder: &Path, file: usize, mappings: usize, edit: Option<usize>) -> Result<()> {
     let mut text = String::new();
     for index in file * PER_FILE..(file + 1) * PER_FILE {
-        let host = if index % 2 == 0 { "shared.test".to_owned() } else { format!("h{index}.test") };
+        let host = if index % 2 == 0 {
+            "shared.test".to_owned()
+        } else {
+            format!("h{index}.test")
+        };
         writeln!(
             text,
             "---\napiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata:\n  name: m{index:06}\n  \
@@ -85,12 +99,21 @@ fn write_file(folder: &Path, file: usize, mappings: usize, edit: Option<usize>) 
         )?;
         // Spread over the files: every `mappings / 100`th is a regex, and its neighbour a header route.
         match index % (mappings / 100) {
-            2 => writeln!(text, "  prefix: /x/{index:06}/[a-z]+/.*\n  prefix_regex: true")?,
-            4 => writeln!(text, "  prefix: /r/{index:06}/\n  headers:\n    x-variant: v{index}")?,
+            2 => writeln!(
+                text,
+                "  prefix: /x/{index:06}/[a-z]+/.*\n  prefix_regex: true"
+            )?,
+            4 => writeln!(
+                text,
+                "  prefix: /r/{index:06}/\n  headers:\n    x-variant: v{index}"
+            )?,
             _ => writeln!(text, "  prefix: /r/{index:06}/")?,
         }
         if let (Some(edit), true) = (edit, index == file * PER_FILE) {
-            writeln!(text, "  add_response_headers:\n    x-edit:\n      value: \"{edit}\"")?;
+            writeln!(
+                text,
+                "  add_response_headers:\n    x-edit:\n      value: \"{edit}\""
+            )?;
         }
     }
     let partial = folder.join(format!(".f{file:04}.tmp"));
@@ -115,7 +138,10 @@ fn compile_time(legate: &Path, folder: &Path) -> Result<()> {
         }
         times.push(millis(start.elapsed()));
     }
-    print(&format!("legate compile, whole process: median {:.0} ms of 5", median(&times)));
+    print(&format!(
+        "legate compile, whole process: median {:.0} ms of 5",
+        median(&times)
+    ));
     Ok(())
 }
 
@@ -147,7 +173,10 @@ fn edits(folder: &Path, options: &Options) -> Result<()> {
 
 fn get(host: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", GATEWAY))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+    )?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)

@@ -27,7 +27,10 @@ pub(crate) fn quantile(figures: &[f64], share: f64) -> f64 {
 }
 
 /// Prints a line of the result.
-#[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are what this program is for"
+)]
 pub(crate) fn print(line: &str) {
     println!("{line}");
 }

@@ -42,7 +42,10 @@ async fn er_05() {
         .l8080()
         .host("h", "hostname: a.test\ntlsSecret: {name: missing}")
         .map("g", "prefix: /g/")
-        .check(&[("/g/ host=a.test", "301 https://a.test/g/"), ("/g/ host=b.test", "404")])
+        .check(&[
+            ("/g/ host=a.test", "301 https://a.test/g/"),
+            ("/g/ host=b.test", "404"),
+        ])
         .await;
     gate.diagnoses(&["E-SECRET-MISSING"]);
 }
@@ -81,16 +84,29 @@ async fn er_06() {
     gate.rows(8080, &[("/o/", "o:/"), ("/g/", "g:/")]).await;
     gate.diagnoses(&["E-MAP-REGEX"]);
     after(&gate, || write(&gate, "o.yaml", &mapping("/p/", false))).await;
-    gate.rows(8080, &[("/p/", "o:/"), ("/o/", "404"), ("/g/", "g:/")]).await;
+    gate.rows(8080, &[("/p/", "o:/"), ("/o/", "404"), ("/g/", "g:/")])
+        .await;
     gate.diagnoses(&[]);
 }
 
 #[tokio::test]
 async fn er_07() {
-    let gate = with_g().map("x", "prefix: /x/\nprefixx: /y/").check(&[("/x/", "x:/")]).await;
+    let gate = with_g()
+        .map("x", "prefix: /x/\nprefixx: /y/")
+        .check(&[("/x/", "x:/")])
+        .await;
     let all = gate.running.diagnostics();
-    let unknown = all.iter().find(|item| item.code.as_str() == "W-UNKNOWN-FIELD").unwrap();
-    assert!(unknown.help.as_deref().is_some_and(|help| help.contains("prefix")), "{unknown:?}");
+    let unknown = all
+        .iter()
+        .find(|item| item.code.as_str() == "W-UNKNOWN-FIELD")
+        .unwrap();
+    assert!(
+        unknown
+            .help
+            .as_deref()
+            .is_some_and(|help| help.contains("prefix")),
+        "{unknown:?}"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +119,10 @@ async fn er_08() {
         .await;
     // No good certificate was ever known: rejected, never cleartext.
     gate.rows(8080, &[("/x/", "500"), ("/g/", "g:/")]).await;
-    after(&gate, || write(&gate, "s.yaml", &pair.secret("default", "s"))).await;
+    after(&gate, || {
+        write(&gate, "s.yaml", &pair.secret("default", "s"))
+    })
+    .await;
     gate.diagnoses(&[]);
     gate.rows(8080, &[("/g/", "g:/")]).await;
 }
@@ -116,29 +135,64 @@ async fn er_09() {
         .start()
         .await;
     let good = Pair::self_signed(&["a.test"]);
-    after(&gate, || write(&gate, "s.yaml", &good.secret("default", "s"))).await;
+    after(&gate, || {
+        write(&gate, "s.yaml", &good.secret("default", "s"))
+    })
+    .await;
     let options = legate_testkit::TlsOptions::sni("a.test");
-    let (_, before) = legate_testkit::client::tls(gate.address(8443), &options).await.unwrap();
+    let (_, before) = legate_testkit::client::tls(gate.address(8443), &options)
+        .await
+        .unwrap();
     let garbage = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ntype: kubernetes.io/tls\nstringData: {tls.crt: garbage, tls.key: garbage}\n";
     after(&gate, || write(&gate, "s.yaml", garbage)).await;
-    let (_, now) = legate_testkit::client::tls(gate.address(8443), &options).await.unwrap();
-    assert_eq!(before.leaf, now.leaf, "the last good certificate keeps serving");
+    let (_, now) = legate_testkit::client::tls(gate.address(8443), &options)
+        .await
+        .unwrap();
+    assert_eq!(
+        before.leaf, now.leaf,
+        "the last good certificate keeps serving"
+    );
     let all = gate.running.diagnostics();
-    assert!(all.iter().any(|item| item.code.as_str() == "E-SECRET-INVALID"), "{all:#?}");
+    assert!(
+        all.iter()
+            .any(|item| item.code.as_str() == "E-SECRET-INVALID"),
+        "{all:#?}"
+    );
 }
 
 /// A broken document costs only itself, and mending it is enough.
 #[tokio::test]
 async fn a_broken_document_costs_only_itself() {
-    let gate = with_g().backend("default", "p").backend("default", "q").start().await;
+    let gate = with_g()
+        .backend("default", "p")
+        .backend("default", "q")
+        .start()
+        .await;
     let good = |name: &str| {
-        manifest("Mapping", "default", name, &format!("hostname: \"*\"\nprefix: /{name}/\nservice: {name}"))
+        manifest(
+            "Mapping",
+            "default",
+            name,
+            &format!("hostname: \"*\"\nprefix: /{name}/\nservice: {name}"),
+        )
     };
-    let broken = "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {name: r\nspec: [\n";
-    after(&gate, || write(&gate, "three.yaml", &[&good("p"), broken, &good("q")].join("---\n"))).await;
-    gate.rows(8080, &[("/p/", "p:/"), ("/q/", "q:/"), ("/g/", "g:/")]).await;
+    let broken =
+        "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {name: r\nspec: [\n";
+    after(&gate, || {
+        write(
+            &gate,
+            "three.yaml",
+            &[&good("p"), broken, &good("q")].join("---\n"),
+        )
+    })
+    .await;
+    gate.rows(8080, &[("/p/", "p:/"), ("/q/", "q:/"), ("/g/", "g:/")])
+        .await;
     gate.diagnoses(&["E-YAML"]);
-    after(&gate, || write(&gate, "three.yaml", &[good("p"), good("q")].join("---\n"))).await;
+    after(&gate, || {
+        write(&gate, "three.yaml", &[good("p"), good("q")].join("---\n"))
+    })
+    .await;
     gate.diagnoses(&[]);
     assert_eq!(short(&gate.send(8080, "/g/").await), "g:/");
 }

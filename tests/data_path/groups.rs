@@ -89,7 +89,10 @@ async fn cw_08() {
     let about_a = |item: &legate_config::Diagnostic| {
         item.code.as_str().starts_with("E-")
             && item.path == "spec.weight"
-            && item.object.as_ref().is_some_and(|object| object.name == "a")
+            && item
+                .object
+                .as_ref()
+                .is_some_and(|object| object.name == "a")
     };
     assert!(all.iter().any(about_a), "{all:#?}");
 }
@@ -100,7 +103,11 @@ async fn cw_09() {
         .map("a", "prefix: /a/")
         .map("b", "prefix: /a/")
         .map("c", "prefix: /a/")
-        .check(&[("/a/ draw=32", "a:/"), ("/a/ draw=33", "b:/"), ("/a/ draw=66", "c:/")])
+        .check(&[
+            ("/a/ draw=32", "a:/"),
+            ("/a/ draw=33", "b:/"),
+            ("/a/ draw=66", "c:/"),
+        ])
         .await;
 }
 
@@ -116,9 +123,15 @@ async fn cw_10() {
     for name in ["a", "b"] {
         let on = |item: &&legate_config::Diagnostic| {
             item.code.as_str() == "E-MAP-GROUP"
-                && item.object.as_ref().is_some_and(|object| object.name == name)
+                && item
+                    .object
+                    .as_ref()
+                    .is_some_and(|object| object.name == name)
         };
-        assert!(all.iter().any(|item| on(&item)), "E-MAP-GROUP on {name}: {all:#?}");
+        assert!(
+            all.iter().any(|item| on(&item)),
+            "E-MAP-GROUP on {name}: {all:#?}"
+        );
     }
 }
 
@@ -145,7 +158,10 @@ async fn cw_13() {
     base()
         .map("a", "prefix: /a/\nhostname: a.test")
         .map("b", "prefix: /a/\nweight: 10")
-        .check(&[("/a/ host=a.test draw=0", "a:/"), ("/a/ host=b.test draw=99", "b:/")])
+        .check(&[
+            ("/a/ host=a.test draw=0", "a:/"),
+            ("/a/ host=b.test draw=99", "b:/"),
+        ])
         .await;
 }
 
@@ -170,7 +186,10 @@ async fn cw_15() {
 #[tokio::test]
 async fn cw_16() {
     base()
-        .map("a", "prefix: /a/\nregex_rewrite: {pattern: \"/a/(.*)\", substitution: '/z/\\1'}")
+        .map(
+            "a",
+            "prefix: /a/\nregex_rewrite: {pattern: \"/a/(.*)\", substitution: '/z/\\1'}",
+        )
         .map("b", "prefix: /a/\nweight: 10")
         .check(&[("/a/x draw=50", "a:/z/x"), ("/a/x draw=0", "b:/x")])
         .await;
@@ -183,7 +202,11 @@ async fn shadows_are_withheld() {
         .map("a", "prefix: /a/")
         .map("b", "prefix: /a/\nshadow: true\nweight: 20")
         .map("c", "prefix: /c/\nshadow: true")
-        .check(&[("/a/ draw=0", "a:/"), ("/a/ draw=99", "a:/"), ("/c/", "404")])
+        .check(&[
+            ("/a/ draw=0", "a:/"),
+            ("/a/ draw=99", "a:/"),
+            ("/c/", "404"),
+        ])
         .await;
     gate.diagnoses(&["E-UNSUPPORTED"]);
 }
@@ -192,7 +215,10 @@ async fn shadows_are_withheld() {
 async fn cw_19() {
     let gate = base()
         .map("a", "prefix: /a/")
-        .map("b", "prefix: /a/\nweight: 10\nadd_response_headers: {x-c: {value: \"1\"}}")
+        .map(
+            "b",
+            "prefix: /a/\nweight: 10\nadd_response_headers: {x-c: {value: \"1\"}}",
+        )
         .start()
         .await;
     let answer = gate.send(8080, "/a/ draw=50").await;
@@ -203,7 +229,10 @@ async fn cw_19() {
 
 #[tokio::test]
 async fn cw_20() {
-    let slow = Behaviour { delay: Duration::from_secs(2), ..Behaviour::default() };
+    let slow = Behaviour {
+        delay: Duration::from_secs(2),
+        ..Behaviour::default()
+    };
     base()
         .map("a", "prefix: /a/\ntimeout_ms: 1000")
         .backend_with("default", "b", slow)

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use legate::run::{RunOptions, Running};
@@ -20,6 +21,7 @@ use legate_testkit::{Answer, Behaviour, Client, Origin, Pair};
 pub(crate) struct Case {
     manifests: Vec<String>,
     backends: Vec<(String, String, Behaviour)>,
+    patience: Option<Duration>,
     pub(crate) options: Options,
 }
 
@@ -37,13 +39,20 @@ pub(crate) fn empty() -> Case {
     Case {
         manifests: Vec::new(),
         backends: Vec::new(),
-        options: Options { missing: legate_compiler::MissingRefs::Error, ..Options::default() },
+        patience: None,
+        options: Options {
+            missing: legate_compiler::MissingRefs::Error,
+            ..Options::default()
+        },
     }
 }
 
 /// The base of most tables: Listener 8080 HTTP XFP, Host `*` with action Route.
 pub(crate) fn base() -> Case {
-    empty().l8080().host("any", "hostname: \"*\"\nrequestPolicy: {insecure: {action: Route}}")
+    empty().l8080().host(
+        "any",
+        "hostname: \"*\"\nrequestPolicy: {insecure: {action: Route}}",
+    )
 }
 
 /// A manifest of a kind with this spec (flow or block YAML), in a namespace.
@@ -51,7 +60,12 @@ pub(crate) fn manifest(kind: &str, namespace: &str, name: &str, spec: &str) -> S
     let spec = if spec.trim().is_empty() {
         " {}".to_owned()
     } else {
-        format!("\n{}", spec.lines().map(|line| format!("  {line}\n")).collect::<String>())
+        format!(
+            "\n{}",
+            spec.lines()
+                .map(|line| format!("  {line}\n"))
+                .collect::<String>()
+        )
     };
     format!(
         "apiVersion: getambassador.io/v3alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:{spec}\n"
@@ -94,7 +108,11 @@ impl Case {
 
     /// A Host with a self-signed certificate for its hostname and these further fields.
     pub(crate) fn tls_host(self, name: &str, hostname: &str, spec: &str) -> Self {
-        let sans: Vec<&str> = if hostname == "*" { vec!["fallback.test"] } else { vec![hostname] };
+        let sans: Vec<&str> = if hostname == "*" {
+            vec!["fallback.test"]
+        } else {
+            vec![hostname]
+        };
         let pair = Pair::self_signed(&sans);
         let secret = format!("{name}-cert");
         self.raw(&pair.secret("default", &secret)).host(
@@ -111,7 +129,9 @@ impl Case {
 
     /// A Mapping with a backend of its own name; hostname `*` unless `spec` names one.
     pub(crate) fn map(self, name: &str, spec: &str) -> Self {
-        let named = spec.lines().any(|line| line.trim_start().starts_with("hostname:"));
+        let named = spec
+            .lines()
+            .any(|line| line.trim_start().starts_with("hostname:"));
         let hostname = if named { "" } else { "hostname: \"*\"\n" };
         let spec = format!("{hostname}{spec}");
         self.bare(name, &spec)
@@ -124,10 +144,19 @@ impl Case {
 
     /// The same in a namespace.
     pub(crate) fn bare_in(self, namespace: &str, name: &str, spec: &str) -> Self {
-        let own = spec.lines().any(|line| line.trim_start().starts_with("service:"));
-        let spec =
-            if own { spec.to_owned() } else { format!("service: {name}.{namespace}\n{spec}") };
-        let case = if own { self } else { self.backend(namespace, name) };
+        let own = spec
+            .lines()
+            .any(|line| line.trim_start().starts_with("service:"));
+        let spec = if own {
+            spec.to_owned()
+        } else {
+            format!("service: {name}.{namespace}\n{spec}")
+        };
+        let case = if own {
+            self
+        } else {
+            self.backend(namespace, name)
+        };
         let document = manifest("Mapping", namespace, name, &spec);
         case.raw(&document)
     }
@@ -139,8 +168,13 @@ impl Case {
 
     /// A backend with a behaviour.
     pub(crate) fn backend_with(mut self, namespace: &str, name: &str, how: Behaviour) -> Self {
-        if !self.backends.iter().any(|(ns, other, _)| ns == namespace && other == name) {
-            self.backends.push((namespace.to_owned(), name.to_owned(), how));
+        if !self
+            .backends
+            .iter()
+            .any(|(ns, other, _)| ns == namespace && other == name)
+        {
+            self.backends
+                .push((namespace.to_owned(), name.to_owned(), how));
         }
         self
     }
@@ -148,6 +182,12 @@ impl Case {
     /// Changes the compile options.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.options);
+        self
+    }
+
+    /// Clients may take so long to begin, and for a request's headers.
+    pub(crate) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
         self
     }
 
@@ -168,9 +208,12 @@ impl Case {
         let hooks = Hooks {
             draw: Some(Arc::clone(&draw)),
             peer: Some(Arc::new(move |real: SocketAddr| {
-                seen.lock().unwrap().map_or(real, |ip| SocketAddr::new(ip, real.port()))
+                seen.lock()
+                    .unwrap()
+                    .map_or(real, |ip| SocketAddr::new(ip, real.port()))
             })),
             on_port_zero: true,
+            patience: self.patience,
             ..Hooks::default()
         };
         let options = RunOptions {
@@ -188,7 +231,13 @@ impl Case {
             .await
             .unwrap()
             .expect("the gateway starts");
-        Gate { running, folder, origins, draw, peer }
+        Gate {
+            running,
+            folder,
+            origins,
+            draw,
+            peer,
+        }
     }
 
     /// Starts, and checks requests on 8080 against answers.
@@ -236,8 +285,10 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn parse(text: &str) -> Self {
         let mut words = text.split_whitespace().peekable();
-        let method =
-            words.next_if(|word| !word.starts_with(['/', '*'])).unwrap_or("GET").to_owned();
+        let method = words
+            .next_if(|word| !word.starts_with(['/', '*']))
+            .unwrap_or("GET")
+            .to_owned();
         let path = words.next().unwrap_or("/").to_owned();
         let mut request = Self {
             method,
@@ -255,7 +306,9 @@ impl Request {
             } else if let Some(peer) = word.strip_prefix("peer=") {
                 request.peer = Some(peer.parse().unwrap());
             } else if let Some((name, value)) = word.split_once(':') {
-                request.headers.push((name.to_owned(), value.replace('_', " ")));
+                request
+                    .headers
+                    .push((name.to_owned(), value.replace('_', " ")));
             } else {
                 panic!("what is `{word}` in `{text}`?");
             }
@@ -268,7 +321,10 @@ impl Gate {
     /// Where a declared port is bound.
     pub(crate) fn address(&self, port: u16) -> SocketAddr {
         self.running.bound(port).unwrap_or_else(|| {
-            panic!("port {port} is not open; diagnostics: {:#?}", self.running.diagnostics())
+            panic!(
+                "port {port} is not open; diagnostics: {:#?}",
+                self.running.diagnostics()
+            )
         })
     }
 
@@ -283,10 +339,19 @@ impl Gate {
     /// Sends one request on an open connection.
     pub(crate) async fn send_on(&self, client: &mut Client, request: &Request) -> Answer {
         self.draw.store(request.draw, Ordering::SeqCst);
-        let headers: Vec<(&str, &str)> =
-            request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<(&str, &str)> = request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         client
-            .request(&request.method, &request.host, &request.path, &headers, Bytes::new())
+            .request(
+                &request.method,
+                &request.host,
+                &request.path,
+                &headers,
+                Bytes::new(),
+            )
             .await
             .unwrap_or_else(|error| panic!("{} {}: {error}", request.method, request.path))
     }
@@ -315,7 +380,10 @@ impl Gate {
         }
         for item in all.iter() {
             let code = item.code.as_str();
-            assert!(!code.starts_with('E') || codes.contains(&code), "unexpected {item:#?}");
+            assert!(
+                !code.starts_with('E') || codes.contains(&code),
+                "unexpected {item:#?}"
+            );
         }
     }
 }

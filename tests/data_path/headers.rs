@@ -9,7 +9,10 @@ use crate::harness::{base, short, upstream_header};
 
 #[tokio::test]
 async fn hd_01() {
-    let gate = base().map("a", "prefix: /\nadd_request_headers: {x-a: {value: \"1\"}}").start().await;
+    let gate = base()
+        .map("a", "prefix: /\nadd_request_headers: {x-a: {value: \"1\"}}")
+        .start()
+        .await;
     let answer = gate.send(8080, "/ x-a:0").await;
     assert_eq!(upstream_header(&answer, "x-a"), ["0", "1"]);
 }
@@ -17,7 +20,10 @@ async fn hd_01() {
 #[tokio::test]
 async fn hd_02() {
     let gate = base()
-        .map("a", "prefix: /\nadd_request_headers: {x-a: {value: \"1\", append: false}}")
+        .map(
+            "a",
+            "prefix: /\nadd_request_headers: {x-a: {value: \"1\", append: false}}",
+        )
         .start()
         .await;
     let answer = gate.send(8080, "/ x-a:0").await;
@@ -39,8 +45,10 @@ async fn hd_03() {
 
 #[tokio::test]
 async fn hd_04() {
-    let gate =
-        base().map("a", "prefix: /\nadd_response_headers: {x-r: {value: \"\"}}").start().await;
+    let gate = base()
+        .map("a", "prefix: /\nadd_response_headers: {x-r: {value: \"\"}}")
+        .start()
+        .await;
     assert_eq!(gate.send(8080, "/").await.header("x-r"), None);
 }
 
@@ -60,7 +68,10 @@ async fn hd_05() {
 #[tokio::test]
 async fn hd_06() {
     let gate = base()
-        .map("a", "prefix: /\nadd_request_headers: {x-p: {value: \"100%\"}, x-q: {value: q}}")
+        .map(
+            "a",
+            "prefix: /\nadd_request_headers: {x-p: {value: \"100%\"}, x-q: {value: q}}",
+        )
         .start()
         .await;
     let answer = gate.send(8080, "/").await;
@@ -84,8 +95,14 @@ async fn hd_07() {
             answer.header("x-b").map(str::to_owned),
         )
     };
-    assert_eq!(seen(&gate.send(8080, "/a/").await), (Some("d".into()), None));
-    assert_eq!(seen(&gate.send(8080, "/b/").await), (None, Some("b".into())));
+    assert_eq!(
+        seen(&gate.send(8080, "/a/").await),
+        (Some("d".into()), None)
+    );
+    assert_eq!(
+        seen(&gate.send(8080, "/b/").await),
+        (None, Some("b".into()))
+    );
     assert_eq!(seen(&gate.send(8080, "/c/").await), (None, None));
 }
 
@@ -122,8 +139,9 @@ async fn hd_12() {
         .start()
         .await;
     let address = gate.address(8080);
-    let (mut socket, response) =
-        tokio_tungstenite::connect_async(format!("ws://{address}/ws/")).await.unwrap();
+    let (mut socket, response) = tokio_tungstenite::connect_async(format!("ws://{address}/ws/"))
+        .await
+        .unwrap();
     assert_eq!(response.status(), 101);
     socket.send(Message::text("hello")).await.unwrap();
     // The origin echoes raw bytes; a masked frame from a server is refused, so look at the close.
@@ -134,26 +152,41 @@ async fn hd_12() {
     )
     .await
     .unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 403 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 403 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     let answer = raw(
         address,
         b"GET /ws/ HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
     )
     .await
     .unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 200 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
 }
 
 #[tokio::test]
 async fn hd_13() {
-    let gate = base().map("b", "prefix: /nows/\nuse_websocket: false").start().await;
+    let gate = base()
+        .map("b", "prefix: /nows/\nuse_websocket: false")
+        .start()
+        .await;
     let answer = raw(
         gate.address(8080),
         b"GET /nows/ HTTP/1.1\r\nhost: t\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n",
     )
     .await
     .unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 403 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 403 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
 }
 
 /// Not a row: `use_websocket: true` is `allow_upgrade: [websocket]`, and frames pass both ways.
@@ -163,7 +196,10 @@ async fn websocket_frames_pass_both_ways() {
     let port = listener.local_addr().unwrap().port();
     let echo = tokio::spawn(legate::echo::serve(listener, "echo".to_owned()));
     let gate = base()
-        .map("ws", &format!("prefix: /\nuse_websocket: true\nservice: 127.0.0.1:{port}"))
+        .map(
+            "ws",
+            &format!("prefix: /\nuse_websocket: true\nservice: 127.0.0.1:{port}"),
+        )
         .start()
         .await;
     let url = format!("ws://{}/", gate.address(8080));
@@ -187,11 +223,20 @@ async fn generated_and_removed_headers() {
         )
         .await;
     assert_eq!(short(&answer), "a:/");
-    assert_eq!(upstream_header(&answer, "x-forwarded-for"), ["203.0.113.9,192.0.2.5"]);
+    assert_eq!(
+        upstream_header(&answer, "x-forwarded-for"),
+        ["203.0.113.9,192.0.2.5"]
+    );
     assert_eq!(upstream_header(&answer, "x-forwarded-proto"), ["http"]);
-    assert_eq!(upstream_header(&answer, "x-envoy-external-address"), ["192.0.2.5"]);
+    assert_eq!(
+        upstream_header(&answer, "x-envoy-external-address"),
+        ["192.0.2.5"]
+    );
     assert_eq!(upstream_header(&answer, "x-envoy-internal"), [""; 0]);
-    assert_eq!(upstream_header(&answer, "x-envoy-expected-rq-timeout-ms"), ["3000"]);
+    assert_eq!(
+        upstream_header(&answer, "x-envoy-expected-rq-timeout-ms"),
+        ["3000"]
+    );
     assert_eq!(upstream_header(&answer, "keep-alive"), [""; 0]);
     assert_eq!(upstream_header(&answer, "te"), ["trailers"]);
     let id = upstream_header(&answer, "x-request-id");
@@ -216,7 +261,9 @@ async fn connection_header_rules_h_30() {
 #[tokio::test]
 async fn a_body_streams_through() {
     let gate = base().map("a", "prefix: /").start().await;
-    let mut client = legate_testkit::Client::connect(gate.address(8080)).await.unwrap();
+    let mut client = legate_testkit::Client::connect(gate.address(8080))
+        .await
+        .unwrap();
     let body = Bytes::from(vec![b'x'; 1_000_000]);
     let answer = client.request("POST", "t", "/up", &[], body).await.unwrap();
     assert_eq!(answer.json()["body_bytes"], 1_000_000);

@@ -9,7 +9,11 @@ fn edge(case: Case) -> Case {
 /// Listener and Host of id `edge`.
 fn edge_base() -> Case {
     edge(empty())
-        .listener("l", 8080, "ambassador_id: [edge]\nprotocol: HTTP\nsecurityModel: XFP")
+        .listener(
+            "l",
+            8080,
+            "ambassador_id: [edge]\nprotocol: HTTP\nsecurityModel: XFP",
+        )
         .host(
             "any",
             "ambassador_id: [edge]\nhostname: \"*\"\nrequestPolicy: {insecure: {action: Route}}",
@@ -23,13 +27,19 @@ async fn id_01() {
 
 #[tokio::test]
 async fn id_02() {
-    let gate = edge_base().map("a", "prefix: /").check(&[("/", "404")]).await;
+    let gate = edge_base()
+        .map("a", "prefix: /")
+        .check(&[("/", "404")])
+        .await;
     gate.diagnoses(&["I-ID-SKIPPED"]);
 }
 
 #[tokio::test]
 async fn id_03() {
-    edge_base().map("a", "prefix: /\nambassador_id: [edge, other]").check(&[("/", "a:/")]).await;
+    edge_base()
+        .map("a", "prefix: /\nambassador_id: [edge, other]")
+        .check(&[("/", "a:/")])
+        .await;
 }
 
 #[tokio::test]
@@ -45,7 +55,10 @@ async fn id_04() {
 
 #[tokio::test]
 async fn id_05() {
-    base().map("a", "prefix: /\nambassador_id: []").check(&[("/", "a:/")]).await;
+    base()
+        .map("a", "prefix: /\nambassador_id: []")
+        .check(&[("/", "a:/")])
+        .await;
 }
 
 #[tokio::test]
@@ -61,16 +74,34 @@ async fn id_06() {
 
 #[tokio::test]
 async fn id_07() {
-    edge_base().map("a", "prefix: /\nambassador_id: [_automatic_]").check(&[("/", "a:/")]).await;
-    base().map("a", "prefix: /\nambassador_id: [x, _automatic_]").check(&[("/", "a:/")]).await;
+    edge_base()
+        .map("a", "prefix: /\nambassador_id: [_automatic_]")
+        .check(&[("/", "a:/")])
+        .await;
+    base()
+        .map("a", "prefix: /\nambassador_id: [x, _automatic_]")
+        .check(&[("/", "a:/")])
+        .await;
 }
 
 #[tokio::test]
 async fn id_08() {
     let gate = edge_base()
-        .listener("s", 8443, "ambassador_id: [edge]\nprotocol: HTTPS\nsecurityModel: XFP")
-        .tls_host("h", "a.test", "ambassador_id: [edge]\ntlsContext: {name: c}")
-        .object("TLSContext", "c", "ambassador_id: [other]\nmin_tls_version: v1.3")
+        .listener(
+            "s",
+            8443,
+            "ambassador_id: [edge]\nprotocol: HTTPS\nsecurityModel: XFP",
+        )
+        .tls_host(
+            "h",
+            "a.test",
+            "ambassador_id: [edge]\ntlsContext: {name: c}",
+        )
+        .object(
+            "TLSContext",
+            "c",
+            "ambassador_id: [other]\nmin_tls_version: v1.3",
+        )
         .map("a", "prefix: /\nambassador_id: [edge]")
         .start()
         .await;
@@ -81,8 +112,12 @@ async fn id_08() {
     .await
     .err()
     .map(|error| error.to_string());
-    assert!(refused.as_deref().is_some_and(|text| text.contains("UnrecognisedName")
-        || text.contains("UnrecognizedName")), "{refused:?}");
+    assert!(
+        refused.as_deref().is_some_and(
+            |text| text.contains("UnrecognisedName") || text.contains("UnrecognizedName")
+        ),
+        "{refused:?}"
+    );
     gate.diagnoses(&["E-TLS-CONTEXT"]);
 }
 
@@ -99,5 +134,8 @@ async fn id_09() {
 
 #[tokio::test]
 async fn id_11() {
-    edge_base().map("a", "prefix: /\nambassador_id: [Edge]").check(&[("/", "404")]).await;
+    edge_base()
+        .map("a", "prefix: /\nambassador_id: [Edge]")
+        .check(&[("/", "404")])
+        .await;
 }

@@ -7,7 +7,11 @@ async fn ma_01() {
     base()
         .map("a", "prefix: /api/")
         .map("b", "prefix: /api/v2/")
-        .check(&[("/api/v2/x", "b:/x"), ("/api/x?y=1", "a:/x?y=1"), ("/api", "404")])
+        .check(&[
+            ("/api/v2/x", "b:/x"),
+            ("/api/x?y=1", "a:/x?y=1"),
+            ("/api", "404"),
+        ])
         .await;
 }
 
@@ -15,7 +19,12 @@ async fn ma_01() {
 async fn ma_02() {
     base()
         .map("a", "prefix: /api")
-        .check(&[("/apiary", "a:/ary"), ("/api/x", "a://x"), ("/api", "a:/"), ("/API", "404")])
+        .check(&[
+            ("/apiary", "a:/ary"),
+            ("/api/x", "a://x"),
+            ("/api", "a:/"),
+            ("/API", "404"),
+        ])
         .await;
 }
 
@@ -32,14 +41,21 @@ async fn ma_04() {
     base()
         .map("a", "prefix: /foo\nprefix_exact: true\nrewrite: \"\"")
         .map("b", "prefix: /")
-        .check(&[("/foo?z", "a:/foo?z"), ("/foo/", "b:/foo/"), ("/foobar", "b:/foobar")])
+        .check(&[
+            ("/foo?z", "a:/foo?z"),
+            ("/foo/", "b:/foo/"),
+            ("/foobar", "b:/foobar"),
+        ])
         .await;
 }
 
 #[tokio::test]
 async fn ma_05() {
     base()
-        .map("a", "prefix: \"/v[0-9]+/.*\"\nprefix_regex: true\nrewrite: \"\"")
+        .map(
+            "a",
+            "prefix: \"/v[0-9]+/.*\"\nprefix_regex: true\nrewrite: \"\"",
+        )
         .check(&[("/v12/x", "a:/v12/x"), ("/v12", "404"), ("/x/v1/y", "404")])
         .await;
 }
@@ -91,7 +107,11 @@ async fn ma_10() {
         .map("a", "prefix: /")
         .map("b", "prefix: /\nheaders: {x-a: \"1\"}")
         .map("c", "prefix: /\nheaders: {x-a: \"1\", x-b: \"1\"}")
-        .check(&[("/ x-a:1 x-b:1", "c:/"), ("/ x-a:1", "b:/"), ("/ x-b:1", "a:/")])
+        .check(&[
+            ("/ x-a:1 x-b:1", "c:/"),
+            ("/ x-a:1", "b:/"),
+            ("/ x-b:1", "a:/"),
+        ])
         .await;
 }
 
@@ -143,7 +163,10 @@ async fn ma_14() {
 
 #[tokio::test]
 async fn ma_15() {
-    base().map("a", "prefix: /\nmethod: get").check(&[("GET /", "404")]).await;
+    base()
+        .map("a", "prefix: /\nmethod: get")
+        .check(&[("GET /", "404")])
+        .await;
 }
 
 #[tokio::test]
@@ -200,19 +223,26 @@ async fn ma_21() {
         .await;
     let all = gate.running.diagnostics();
     assert!(
-        all.iter().any(|item| item.code.as_str().starts_with("E-") && item.path == "spec.host"),
+        all.iter()
+            .any(|item| item.code.as_str().starts_with("E-") && item.path == "spec.host"),
         "{all:#?}"
     );
 }
 
 #[tokio::test]
 async fn ma_22() {
-    base().map("a", "prefix: /\nhostname: A.Test").check(&[("/ host=a.test", "a:/")]).await;
+    base()
+        .map("a", "prefix: /\nhostname: A.Test")
+        .check(&[("/ host=a.test", "a:/")])
+        .await;
 }
 
 #[tokio::test]
 async fn ma_23() {
-    let gate = base().map("a", "prefix: api/").check(&[("/api/x", "404")]).await;
+    let gate = base()
+        .map("a", "prefix: api/")
+        .check(&[("/api/x", "404")])
+        .await;
     gate.diagnoses(&["W-MAP-PREFIX"]);
 }
 
@@ -235,7 +265,10 @@ async fn ma_25() {
 
 #[tokio::test]
 async fn ma_26() {
-    base().map("a", "prefix: /a/").check(&[("/a%2Fb", "404")]).await;
+    base()
+        .map("a", "prefix: /a/")
+        .check(&[("/a%2Fb", "404")])
+        .await;
     base()
         .map("a", "prefix: /a/")
         .module("reject_requests_with_escaped_slashes: true")
@@ -250,10 +283,16 @@ async fn ma_27() {
         .module("merge_slashes: true")
         .check(&[("//a///b", "a:/b")])
         .await;
-    base().map("a", "prefix: /a/").check(&[("//a///b", "404")]).await;
+    base()
+        .map("a", "prefix: /a/")
+        .check(&[("//a///b", "404")])
+        .await;
 }
 
 #[tokio::test]
 async fn ma_28() {
-    base().map("a", "prefix: /a.b").check(&[("/a%2Eb", "a:/")]).await;
+    base()
+        .map("a", "prefix: /a.b")
+        .check(&[("/a%2Eb", "a:/")])
+        .await;
 }

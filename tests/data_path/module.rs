@@ -15,8 +15,10 @@ async fn md_01() {
 
 #[tokio::test]
 async fn md_02() {
-    let nginx =
-        Behaviour { headers: vec![("server".into(), "nginx".into())], ..Behaviour::default() };
+    let nginx = Behaviour {
+        headers: vec![("server".into(), "nginx".into())],
+        ..Behaviour::default()
+    };
     let gate = base()
         .module("server_name: edge")
         .backend_with("default", "a", nginx)
@@ -26,30 +28,46 @@ async fn md_02() {
     let answer = gate.send(8080, "/a/").await;
     let servers: Vec<_> = answer.headers.get_all("server").iter().collect();
     assert_eq!(servers, ["edge"]);
-    assert_eq!(gate.send(8080, "/none").await.header("server"), Some("edge"));
+    assert_eq!(
+        gate.send(8080, "/none").await.header("server"),
+        Some("edge")
+    );
 }
 
 #[tokio::test]
 async fn md_04() {
-    let gate = base().module("max_request_headers_kb: 8").map("a", "prefix: /").start().await;
+    let gate = base()
+        .module("max_request_headers_kb: 8")
+        .map("a", "prefix: /")
+        .start()
+        .await;
     let big = "x".repeat(9 * 1024);
     let answer = gate.send(8080, &format!("/ x-big:{big}")).await;
     assert_eq!(answer.status, 431);
     let fine = "x".repeat(4 * 1024);
-    assert_eq!(gate.send(8080, &format!("/ x-big:{fine}")).await.status, 200);
+    assert_eq!(
+        gate.send(8080, &format!("/ x-big:{fine}")).await.status,
+        200
+    );
 }
 
 #[tokio::test]
 async fn md_05() {
     empty()
         .listener("l", 8080, "protocol: HTTP\nsecurityModel: XFP\nl7Depth: 1")
-        .host("any", "hostname: \"*\"\nrequestPolicy: {insecure: {action: Route}}")
+        .host(
+            "any",
+            "hostname: \"*\"\nrequestPolicy: {insecure: {action: Route}}",
+        )
         .module("ip_deny: [{remote: 192.0.2.0/24}]")
         .map("a", "prefix: /")
         .check(&[
             ("/ x-forwarded-for:192.0.2.9", "403"),
             ("/ x-forwarded-for:198.51.100.9", "a:/"),
-            ("/ambassador/v0/check_ready x-forwarded-for:192.0.2.9", "403"),
+            (
+                "/ambassador/v0/check_ready x-forwarded-for:192.0.2.9",
+                "403",
+            ),
         ])
         .await;
 }
@@ -62,7 +80,10 @@ async fn md_06() {
         .check(&[("/ peer=10.1.2.3", "a:/"), ("/ peer=192.0.2.1", "403")])
         .await;
     gate.diagnoses(&["E-MODULE-VALUE"]);
-    assert_eq!(gate.send(8080, "/ peer=192.0.2.1").await.text(), "RBAC: access denied");
+    assert_eq!(
+        gate.send(8080, "/ peer=192.0.2.1").await.text(),
+        "RBAC: access denied"
+    );
 }
 
 #[tokio::test]
@@ -70,14 +91,20 @@ async fn md_07() {
     let gate = base()
         .module("ip_allow: [{peer: nonsense}]")
         .map("a", "prefix: /")
-        .check(&[("/ peer=10.1.2.3", "403"), ("/nothing peer=10.1.2.3", "403")])
+        .check(&[
+            ("/ peer=10.1.2.3", "403"),
+            ("/nothing peer=10.1.2.3", "403"),
+        ])
         .await;
     gate.diagnoses(&["E-MODULE-VALUE"]);
 }
 
 #[tokio::test]
 async fn md_08() {
-    let slow = Behaviour { delay: Duration::from_secs(2), ..Behaviour::default() };
+    let slow = Behaviour {
+        delay: Duration::from_secs(2),
+        ..Behaviour::default()
+    };
     let gate = base()
         .module("cluster_request_timeout_ms: 1000")
         .backend_with("default", "s", slow)
@@ -94,7 +121,12 @@ async fn md_08() {
 #[tokio::test]
 async fn md_11() {
     let gate = base()
-        .raw(&manifest("Module", "alpha", "ambassador", "config: {server_name: alpha}"))
+        .raw(&manifest(
+            "Module",
+            "alpha",
+            "ambassador",
+            "config: {server_name: alpha}",
+        ))
         .module("server_name: mine")
         .map("a", "prefix: /")
         .start()
@@ -113,8 +145,17 @@ async fn md_12() {
     let answer = gate.send(8080, "/a/").await;
     assert_eq!(short(&answer), "a:/b/");
     assert_eq!(upstream_header(&answer, "x-envoy-original-path"), [""; 0]);
-    assert_eq!(upstream_header(&answer, "x-envoy-expected-rq-timeout-ms"), [""; 0]);
-    assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("x-envoy-")), "{answer:?}");
+    assert_eq!(
+        upstream_header(&answer, "x-envoy-expected-rq-timeout-ms"),
+        [""; 0]
+    );
+    assert!(
+        answer
+            .headers
+            .keys()
+            .all(|name| !name.as_str().starts_with("x-envoy-")),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]
@@ -126,16 +167,30 @@ async fn md_14() {
         .map("a", "prefix: /")
         .check(&[("/ x-forwarded-proto:https", "a:/")])
         .await;
-    assert!(gate.running.diagnostics().iter().any(|item| item.path.contains("xff_num_trusted_hops")));
+    assert!(
+        gate.running
+            .diagnostics()
+            .iter()
+            .any(|item| item.path.contains("xff_num_trusted_hops"))
+    );
 }
 
 #[tokio::test]
 async fn md_15() {
-    let long = format!("/({})/.*", (0..60).map(|n| format!("a{n}")).collect::<Vec<_>>().join("|"));
+    let long = format!(
+        "/({})/.*",
+        (0..60)
+            .map(|n| format!("a{n}"))
+            .collect::<Vec<_>>()
+            .join("|")
+    );
     assert!(long.len() > 200);
     base()
         .module("regex_max_size: 200")
-        .map("a", &format!("prefix: \"{long}\"\nprefix_regex: true\nrewrite: \"\""))
+        .map(
+            "a",
+            &format!("prefix: \"{long}\"\nprefix_regex: true\nrewrite: \"\""),
+        )
         .check(&[("/a59/x", "a:/a59/x")])
         .await;
     let gate = base()

@@ -20,17 +20,26 @@ async fn rw_02() {
 
 #[tokio::test]
 async fn rw_03() {
-    base().map("a", "prefix: /api/\nrewrite: \"\"").check(&[("/api/x", "a:/api/x")]).await;
+    base()
+        .map("a", "prefix: /api/\nrewrite: \"\"")
+        .check(&[("/api/x", "a:/api/x")])
+        .await;
 }
 
 #[tokio::test]
 async fn rw_04() {
-    base().map("a", "prefix: /e\nprefix_exact: true").check(&[("/e?x", "a:/?x")]).await;
+    base()
+        .map("a", "prefix: /e\nprefix_exact: true")
+        .check(&[("/e?x", "a:/?x")])
+        .await;
 }
 
 #[tokio::test]
 async fn rw_05() {
-    base().map("a", "prefix: /r/.*\nprefix_regex: true").check(&[("/r/long/path", "a:/")]).await;
+    base()
+        .map("a", "prefix: /r/.*\nprefix_regex: true")
+        .check(&[("/r/long/path", "a:/")])
+        .await;
 }
 
 #[tokio::test]
@@ -47,7 +56,10 @@ async fn rw_06() {
 #[tokio::test]
 async fn rw_07() {
     base()
-        .map("a", "prefix: /\nregex_rewrite: {pattern: a, substitution: b}")
+        .map(
+            "a",
+            "prefix: /\nregex_rewrite: {pattern: a, substitution: b}",
+        )
         .check(&[("/aXa", "a:/bXb")])
         .await;
 }
@@ -67,7 +79,10 @@ async fn rw_08() {
 #[tokio::test]
 async fn rw_09() {
     base()
-        .map("a", "prefix: /a/\nservice: new.example.com\nhost_redirect: true")
+        .map(
+            "a",
+            "prefix: /a/\nservice: new.example.com\nhost_redirect: true",
+        )
         .check(&[("/a/x?q=1", "301 http://new.example.com/a/x?q=1")])
         .await;
 }
@@ -97,7 +112,10 @@ async fn rw_11() {
 #[tokio::test]
 async fn rw_12() {
     base()
-        .map("a", "prefix: /a/\nservice: n.test\nhost_redirect: true\nprefix_redirect: /b/")
+        .map(
+            "a",
+            "prefix: /a/\nservice: n.test\nhost_redirect: true\nprefix_redirect: /b/",
+        )
         .check(&[("/a/x/y", "301 http://n.test/b/x/y")])
         .await;
 }
@@ -132,15 +150,20 @@ async fn rw_14() {
 
 #[tokio::test]
 async fn rw_15() {
-    let gate =
-        base().map("a", "prefix: /a/\npath_redirect: /p").check(&[("/a/x", "a:/x")]).await;
+    let gate = base()
+        .map("a", "prefix: /a/\npath_redirect: /p")
+        .check(&[("/a/x", "a:/x")])
+        .await;
     gate.diagnoses(&["W-IGNORED"]);
 }
 
 #[tokio::test]
 async fn rw_16() {
     base()
-        .map("a", "prefix: /a/\nservice: https://n.test\nhost_redirect: true")
+        .map(
+            "a",
+            "prefix: /a/\nservice: https://n.test\nhost_redirect: true",
+        )
         .check(&[("/a/x", "301 https://n.test/a/x")])
         .await;
 }
@@ -153,7 +176,10 @@ async fn rw_17() {
         .map("a", "prefix: /a/\nservice: n.test\nhost_redirect: true")
         .check(&[
             ("/a/ host=o.test", "301 https://o.test/a/"),
-            ("/a/ host=o.test x-forwarded-proto:https", "301 https://n.test/a/"),
+            (
+                "/a/ host=o.test x-forwarded-proto:https",
+                "301 https://n.test/a/",
+            ),
         ])
         .await;
 }
@@ -162,12 +188,20 @@ async fn rw_17() {
 async fn rw_18() {
     let gate = base()
         .map("a", "prefix: /a/")
-        .map("b", "prefix: /a/\nservice: n.test\nhost_redirect: true\nweight: 10")
+        .map(
+            "b",
+            "prefix: /a/\nservice: n.test\nhost_redirect: true\nweight: 10",
+        )
         .check(&[("/a/ draw=0", "a:/")])
         .await;
     gate.diagnoses(&["E-MAP-GROUP"]);
     let all = gate.running.diagnostics();
-    assert_eq!(all.iter().filter(|item| item.code.as_str() == "E-MAP-GROUP").count(), 2);
+    assert_eq!(
+        all.iter()
+            .filter(|item| item.code.as_str() == "E-MAP-GROUP")
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -190,7 +224,10 @@ async fn rw_21() {
     // `localhost` is a DNS name that resolves to the backend.
     let port = gate.origins["b"].address().port();
     let gate2 = base()
-        .map("b", &format!("prefix: /b/\nservice: localhost:{port}\nauto_host_rewrite: true"))
+        .map(
+            "b",
+            &format!("prefix: /b/\nservice: localhost:{port}\nauto_host_rewrite: true"),
+        )
         .start()
         .await;
     let answer = gate2.send(8080, "/b/ host=o.test").await;
@@ -207,8 +244,9 @@ async fn rw_22() {
     assert_eq!(answer.json()["host"], "x");
     let all = gate.running.diagnostics();
     assert!(
-        all.iter().any(|item| item.code.as_str().starts_with("E-")
-            && item.path == "spec.auto_host_rewrite"),
+        all.iter()
+            .any(|item| item.code.as_str().starts_with("E-")
+                && item.path == "spec.auto_host_rewrite"),
         "{all:#?}"
     );
 }

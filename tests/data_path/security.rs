@@ -9,8 +9,9 @@ fn with_a(case: Case) -> Case {
 }
 
 async fn https(gate: &Gate, sni: &str, request: &str) -> String {
-    let mut client =
-        Client::connect_tls(gate.address(8443), &TlsOptions::sni(sni)).await.expect("handshake");
+    let mut client = Client::connect_tls(gate.address(8443), &TlsOptions::sni(sni))
+        .await
+        .expect("handshake");
     short(&gate.send_on(&mut client, &Request::parse(request)).await)
 }
 
@@ -31,7 +32,10 @@ async fn se_02() {
         .check(&[
             ("/a/ host=a.test:8080", "301 https://a.test:8080/a/"),
             ("/a/ host=a.test:80", "301 https://a.test/a/"),
-            ("/a/ host=a.test x-forwarded-proto:https", "301 https://a.test/a/"),
+            (
+                "/a/ host=a.test x-forwarded-proto:https",
+                "301 https://a.test/a/",
+            ),
         ])
         .await;
 }
@@ -53,7 +57,9 @@ async fn se_03() {
 
 #[tokio::test]
 async fn se_04() {
-    let gate = with_a(empty().l8443().tls_host("h", "a.test", "")).start().await;
+    let gate = with_a(empty().l8443().tls_host("h", "a.test", ""))
+        .start()
+        .await;
     assert_eq!(https(&gate, "a.test", "/a/x host=a.test").await, "a:/x");
     gate.rows(
         8443,
@@ -68,7 +74,9 @@ async fn se_04() {
 #[tokio::test]
 async fn se_05() {
     let action = "requestPolicy: {insecure: {action: Reject}}";
-    let gate = with_a(empty().l8443().tls_host("h", "a.test", action)).start().await;
+    let gate = with_a(empty().l8443().tls_host("h", "a.test", action))
+        .start()
+        .await;
     assert_eq!(https(&gate, "a.test", "/a/x host=a.test").await, "a:/x");
     gate.rows(8443, &[("/a/x host=a.test", "404")]).await;
 }
@@ -77,7 +85,9 @@ async fn se_05() {
 async fn se_06() {
     let host = "hostname: a.test\nrequestPolicy: {insecure: {action: Reject}}";
     with_a(
-        empty().listener("l", 8080, "protocol: HTTP\nsecurityModel: SECURE").host("h", host),
+        empty()
+            .listener("l", 8080, "protocol: HTTP\nsecurityModel: SECURE")
+            .host("h", host),
     )
     .check(&[("/a/x host=a.test", "a:/x")])
     .await;
@@ -86,9 +96,17 @@ async fn se_06() {
 #[tokio::test]
 async fn se_07() {
     let listener = "protocol: HTTPS\nsecurityModel: INSECURE";
-    let gate =
-        with_a(empty().listener("l", 8443, listener).tls_host("h", "a.test", "")).start().await;
-    assert_eq!(https(&gate, "a.test", "/a/x host=a.test").await, "301 https://a.test/a/x");
+    let gate = with_a(
+        empty()
+            .listener("l", 8443, listener)
+            .tls_host("h", "a.test", ""),
+    )
+    .start()
+    .await;
+    assert_eq!(
+        https(&gate, "a.test", "/a/x host=a.test").await,
+        "301 https://a.test/a/x"
+    );
 }
 
 #[tokio::test]
@@ -96,8 +114,14 @@ async fn se_08() {
     with_a(
         empty()
             .listener("l", 8080, "protocol: HTTP\nsecurityModel: INSECURE")
-            .host("r", "hostname: r.test\nrequestPolicy: {insecure: {action: Reject}}")
-            .host("o", "hostname: o.test\nrequestPolicy: {insecure: {action: Route}}"),
+            .host(
+                "r",
+                "hostname: r.test\nrequestPolicy: {insecure: {action: Reject}}",
+            )
+            .host(
+                "o",
+                "hostname: o.test\nrequestPolicy: {insecure: {action: Route}}",
+            ),
     )
     .check(&[("/a/x host=r.test", "404"), ("/a/x host=o.test", "a:/x")])
     .await;
@@ -107,7 +131,10 @@ async fn se_08() {
 async fn se_09() {
     let host = "hostname: a.test\nrequestPolicy: {insecure: {action: Reject}}";
     with_a(empty().l8080().host("h", host))
-        .map("acme", "prefix: /.well-known/acme-challenge/\nrewrite: \"\"")
+        .map(
+            "acme",
+            "prefix: /.well-known/acme-challenge/\nrewrite: \"\"",
+        )
         .check(&[
             (
                 "/.well-known/acme-challenge/tok host=a.test",
@@ -121,7 +148,10 @@ async fn se_09() {
 #[tokio::test]
 async fn se_10() {
     with_a(empty().l8080().host("h", "hostname: a.test"))
-        .map("acme", "prefix: /.well-known/acme-challenge/tok\nrewrite: \"\"")
+        .map(
+            "acme",
+            "prefix: /.well-known/acme-challenge/tok\nrewrite: \"\"",
+        )
         .check(&[(
             "/.well-known/acme-challenge/tok host=a.test",
             "acme:/.well-known/acme-challenge/tok",
@@ -131,13 +161,14 @@ async fn se_10() {
 
 #[tokio::test]
 async fn se_11() {
-    with_a(
-        empty()
-            .l8080()
-            .host("ha", "hostname: a.test")
-            .host("hb", "hostname: b.test\nrequestPolicy: {insecure: {action: Route}}"),
-    )
-    .check(&[("/a/ host=a.test", "301 https://a.test/a/"), ("/a/ host=b.test", "a:/")])
+    with_a(empty().l8080().host("ha", "hostname: a.test").host(
+        "hb",
+        "hostname: b.test\nrequestPolicy: {insecure: {action: Route}}",
+    ))
+    .check(&[
+        ("/a/ host=a.test", "301 https://a.test/a/"),
+        ("/a/ host=b.test", "a:/"),
+    ])
     .await;
 }
 
@@ -145,28 +176,39 @@ async fn se_11() {
 async fn se_12() {
     let pair = Pair::self_signed(&["fallback.test"]);
     let gate = with_a(
-        empty().l8080().l8443().raw(&pair.secret("default", "fallback-self-signed-cert")),
+        empty()
+            .l8080()
+            .l8443()
+            .raw(&pair.secret("default", "fallback-self-signed-cert")),
     )
     .start()
     .await;
-    gate.rows(8080, &[("/a/ host=x.test", "301 https://x.test/a/")]).await;
+    gate.rows(8080, &[("/a/ host=x.test", "301 https://x.test/a/")])
+        .await;
     assert_eq!(https(&gate, "any.test", "/a/ host=any.test").await, "a:/");
 }
 
 #[tokio::test]
 async fn se_13() {
-    with_a(empty().l8080().host("h", "hostname: \"*\"").module("use_remote_address: false"))
-        .check(&[
-            ("/a/ x-forwarded-proto:https", "a:/"),
-            ("/a/ x-forwarded-proto:http", "301 https://t/a/"),
-        ])
-        .await;
+    with_a(
+        empty()
+            .l8080()
+            .host("h", "hostname: \"*\"")
+            .module("use_remote_address: false"),
+    )
+    .check(&[
+        ("/a/ x-forwarded-proto:https", "a:/"),
+        ("/a/ x-forwarded-proto:http", "301 https://t/a/"),
+    ])
+    .await;
 }
 
 #[tokio::test]
 async fn se_14() {
     let host = "requestPolicy: {insecure: {additionalPort: 8080}}";
-    let gate = with_a(empty().l8443().tls_host("h", "a.test", host)).start().await;
+    let gate = with_a(empty().l8443().tls_host("h", "a.test", host))
+        .start()
+        .await;
     assert_eq!(gate.running.bound(8080), None);
     gate.diagnoses(&["W-IGNORED"]);
 }

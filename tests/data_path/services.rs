@@ -13,9 +13,17 @@ use crate::harness::{Case, Gate, base, service, short};
 async fn dialled(case: Case) -> (Gate, Cluster, String) {
     let gate = case.start().await;
     let snapshot = gate.running.snapshot();
-    let clusters: Vec<Cluster> =
-        snapshot.clusters.iter().map(|(_, entry)| (*entry.value).clone()).collect();
-    assert_eq!(clusters.len(), 1, "{clusters:#?} {:#?}", gate.running.diagnostics());
+    let clusters: Vec<Cluster> = snapshot
+        .clusters
+        .iter()
+        .map(|(_, entry)| (*entry.value).clone())
+        .collect();
+    assert_eq!(
+        clusters.len(),
+        1,
+        "{clusters:#?} {:#?}",
+        gate.running.diagnostics()
+    );
     let cluster = clusters[0].clone();
     let key = cluster.endpoints.as_str().to_owned();
     let key = match &**snapshot.endpoint_sets.get(&*key).unwrap() {
@@ -43,8 +51,8 @@ async fn sv_02() {
 
 #[tokio::test]
 async fn sv_03() {
-    let case = in_apps("service: quote")
-        .module("use_ambassador_namespace_for_service_resolution: true");
+    let case =
+        in_apps("service: quote").module("use_ambassador_namespace_for_service_resolution: true");
     assert_eq!(dialled(case).await.2, "quote:80");
 }
 
@@ -53,7 +61,10 @@ async fn sv_04() {
     let (_gate, cluster, key) = dialled(in_apps("service: https://quote")).await;
     assert_eq!(key, "quote.apps:443");
     let tls = cluster.tls.unwrap();
-    assert_eq!((tls.sni, tls.ca, tls.client_certificate), (None, None, None));
+    assert_eq!(
+        (tls.sni, tls.ca, tls.client_certificate),
+        (None, None, None)
+    );
 }
 
 #[tokio::test]
@@ -65,7 +76,10 @@ async fn sv_05() {
 
 #[tokio::test]
 async fn sv_06() {
-    assert_eq!(dialled(in_apps("service: localhost:9000")).await.2, "localhost:9000");
+    assert_eq!(
+        dialled(in_apps("service: localhost:9000")).await.2,
+        "localhost:9000"
+    );
 }
 
 #[tokio::test]
@@ -90,10 +104,15 @@ async fn sv_08() {
 
 #[tokio::test]
 async fn sv_09() {
-    let gate = base().map("a", "prefix: /\nservice: \"[2001:db8::1]:81\"").start().await;
+    let gate = base()
+        .map("a", "prefix: /\nservice: \"[2001:db8::1]:81\"")
+        .start()
+        .await;
     let snapshot = gate.running.snapshot();
     let (_, entry) = snapshot.endpoint_sets.iter().next().unwrap();
-    let EndpointSet::Static { endpoints } = &*entry.value else { panic!("{:?}", entry.value) };
+    let EndpointSet::Static { endpoints } = &*entry.value else {
+        panic!("{:?}", entry.value)
+    };
     assert_eq!(endpoints[0].address.to_string(), "[2001:db8::1]:81");
 }
 
@@ -133,8 +152,12 @@ async fn sv_12() {
 #[tokio::test]
 async fn sv_13() {
     let origin = Origin::start("quote").await;
-    let case = in_apps("service: quote:8080\nresolver: endpoint")
-        .raw(&service("apps", "quote", 8080, &[origin.address()]));
+    let case = in_apps("service: quote:8080\nresolver: endpoint").raw(&service(
+        "apps",
+        "quote",
+        8080,
+        &[origin.address()],
+    ));
     let (gate, _, key) = dialled(case).await;
     assert_eq!(key, "k8s/apps/quote/8080");
     gate.rows(8080, &[("/", "quote:/")]).await;
@@ -144,7 +167,10 @@ async fn sv_13() {
 async fn sv_14() {
     let origin = Origin::start("quote").await;
     let case = base()
-        .map("a", "prefix: /\nservice: quote.apps.svc.cluster.local\nresolver: endpoint")
+        .map(
+            "a",
+            "prefix: /\nservice: quote.apps.svc.cluster.local\nresolver: endpoint",
+        )
         .raw(&service("apps", "quote", 80, &[origin.address()]));
     let (gate, _, key) = dialled(case).await;
     assert_eq!(key, "k8s/apps/quote/80");
@@ -153,7 +179,10 @@ async fn sv_14() {
 
 #[tokio::test]
 async fn sv_15() {
-    let gate = base().map("a", "prefix: /\nresolver: nosuch").check(&[("/", "500")]).await;
+    let gate = base()
+        .map("a", "prefix: /\nresolver: nosuch")
+        .check(&[("/", "500")])
+        .await;
     gate.diagnoses(&["E-MAP-RESOLVER"]);
 }
 
@@ -182,7 +211,10 @@ async fn sv_20() {
 
 #[tokio::test]
 async fn sv_21() {
-    let gate = base().map("a", "prefix: /\nservice: nosuch\nresolver: endpoint").start().await;
+    let gate = base()
+        .map("a", "prefix: /\nservice: nosuch\nresolver: endpoint")
+        .start()
+        .await;
     let answer = gate.send(8080, "/").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.text(), "no healthy upstream");
@@ -199,7 +231,11 @@ async fn sv_23() {
     let protocols = [UpstreamProtocol::Http1, UpstreamProtocol::Http2];
     let snapshot = gate.running.snapshot();
     for protocol in protocols {
-        let count = snapshot.clusters.iter().filter(|(_, c)| c.value.protocol == protocol).count();
+        let count = snapshot
+            .clusters
+            .iter()
+            .filter(|(_, c)| c.value.protocol == protocol)
+            .count();
         assert_eq!(count, 1, "{:#?}", snapshot.clusters);
     }
     assert_eq!(gate.send(8080, "/a/").await.json()["protocol"], "HTTP/2.0");
@@ -215,7 +251,8 @@ async fn sv_24() {
         .await;
     let all = gate.running.diagnostics();
     assert!(
-        all.iter().any(|item| item.path == "spec.service" && !item.code.as_str().starts_with('E')),
+        all.iter()
+            .any(|item| item.path == "spec.service" && !item.code.as_str().starts_with('E')),
         "a notice: {all:#?}"
     );
 }
@@ -233,7 +270,11 @@ async fn sv_25() {
 /// Not a row: three addresses rotate, one cursor for the cluster.
 #[tokio::test]
 async fn addresses_rotate() {
-    let origins = [Origin::start("e1").await, Origin::start("e2").await, Origin::start("e3").await];
+    let origins = [
+        Origin::start("e1").await,
+        Origin::start("e2").await,
+        Origin::start("e3").await,
+    ];
     let addresses = origins.each_ref().map(Origin::address);
     let gate = base()
         .map("a", "prefix: /\nservice: s\nresolver: endpoint")
@@ -242,7 +283,13 @@ async fn addresses_rotate() {
         .await;
     let mut counts = std::collections::BTreeMap::new();
     for _ in 0..30 {
-        *counts.entry(short(&gate.send(8080, "/").await)).or_insert(0) += 1;
+        *counts
+            .entry(short(&gate.send(8080, "/").await))
+            .or_insert(0) += 1;
     }
-    assert_eq!(counts.values().copied().collect::<Vec<_>>(), [10, 10, 10], "{counts:?}");
+    assert_eq!(
+        counts.values().copied().collect::<Vec<_>>(),
+        [10, 10, 10],
+        "{counts:?}"
+    );
 }

@@ -17,7 +17,15 @@ pub(crate) struct BenchArgs {
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     shell::run(
         "release build",
-        &mut shell::cargo(&["build", "--release", "--locked", "-p", "legate", "-p", "legate-benches"]),
+        &mut shell::cargo(&[
+            "build",
+            "--release",
+            "--locked",
+            "-p",
+            "legate",
+            "-p",
+            "legate-benches",
+        ]),
     )?;
     let mut command = std::process::Command::new(shell::root().join("target/release/legate-bench"));
     command.args(&args.rest).current_dir(shell::root());

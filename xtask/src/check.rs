@@ -34,7 +34,10 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
 /// What takes minutes on a fresh clone and needs nothing but rustup.
 pub(crate) fn quick() -> Result<()> {
     statics()?;
-    shell::run("unit tests", &mut shell::cargo(&["test", "--workspace", "--lib", "--locked"]))
+    shell::run(
+        "unit tests",
+        &mut shell::cargo(&["test", "--workspace", "--lib", "--locked"]),
+    )
 }
 
 fn statics() -> Result<()> {
@@ -43,8 +46,15 @@ fn statics() -> Result<()> {
     licences::run()?;
     shell::run(
         "lints",
-        shell::cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--"])
-            .args(["-D", "warnings"]),
+        shell::cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--quiet",
+            "--",
+        ])
+        .args(["-D", "warnings"]),
     )?;
     generate::run(true)
 }

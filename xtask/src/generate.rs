@@ -13,12 +13,22 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let out_text = out.to_string_lossy().into_owned();
     shell::run(
         "generate crds",
-        &mut shell::cargo(&["run", "--quiet", "--locked", "--", "crds", "--output-dir", &out_text]),
+        &mut shell::cargo(&[
+            "run",
+            "--quiet",
+            "--locked",
+            "--",
+            "crds",
+            "--output-dir",
+            &out_text,
+        ]),
     )?;
     if check {
         shell::run(
             "generated files are up to date (else: cargo xtask generate)",
-            std::process::Command::new("diff").args(["-r", "-u", "crds", &out_text]).current_dir(&root),
+            std::process::Command::new("diff")
+                .args(["-r", "-u", "crds", &out_text])
+                .current_dir(&root),
         )?;
     }
     Ok(())

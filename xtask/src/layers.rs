@@ -12,7 +12,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("legate-router", &["legate-config"]),
     ("legate-source", &["legate-api", "legate-compiler"]),
     ("legate-runtime", &[]),
-    ("legate-gateway", &["legate-config", "legate-router", "legate-runtime"]),
+    (
+        "legate-gateway",
+        &["legate-config", "legate-router", "legate-runtime"],
+    ),
     (
         "legate",
         &[
@@ -35,7 +38,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const NEVER: &[(&str, &[&str])] = &[
     ("legate-api", &["tokio", "hyper"]),
     ("legate-config", &["kube", "k8s-openapi", "tokio", "hyper"]),
-    ("legate-compiler", &["tokio", "hyper", "rand", "futures-util", "notify"]),
+    (
+        "legate-compiler",
+        &["tokio", "hyper", "rand", "futures-util", "notify"],
+    ),
     ("legate-router", &["tokio", "hyper"]),
     ("legate-gateway", &["kube", "k8s-openapi"]),
     ("legate-runtime", &["kube", "k8s-openapi"]),
@@ -52,7 +58,10 @@ pub(crate) fn run() -> Result<()> {
             faults.push(format!("{name}: not in the table of layers"));
             continue;
         };
-        let never = NEVER.iter().find(|(member, _)| *member == name).map_or(&[][..], |(_, n)| *n);
+        let never = NEVER
+            .iter()
+            .find(|(member, _)| *member == name)
+            .map_or(&[][..], |(_, n)| *n);
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             if dependency["kind"].as_str() == Some("dev") {
                 continue;

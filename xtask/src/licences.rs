@@ -28,25 +28,48 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     if !faults.is_empty() {
-        let lines: Vec<_> = faults.iter().map(|(name, text)| format!("{name}: {text}")).collect();
-        bail!("licences not allowed by deny.toml:\n  {}", lines.join("\n  "));
+        let lines: Vec<_> = faults
+            .iter()
+            .map(|(name, text)| format!("{name}: {text}"))
+            .collect();
+        bail!(
+            "licences not allowed by deny.toml:\n  {}",
+            lines.join("\n  ")
+        );
     }
-    shell::say(&format!("licences: {} packages, all allowed", packages.len()));
+    shell::say(&format!(
+        "licences: {} packages, all allowed",
+        packages.len()
+    ));
     Ok(())
 }
 
 /// The strings of `[licenses] allow = [...]`.
 fn allow_list(deny: &str) -> Result<Vec<String>> {
-    let section = deny.split("[licenses]").nth(1).context("deny.toml has no [licenses]")?;
-    let list = section.split("allow = [").nth(1).context("[licenses] has no allow list")?;
+    let section = deny
+        .split("[licenses]")
+        .nth(1)
+        .context("deny.toml has no [licenses]")?;
+    let list = section
+        .split("allow = [")
+        .nth(1)
+        .context("[licenses] has no allow list")?;
     let list = list.split(']').next().unwrap_or_default();
-    Ok(list.split('"').skip(1).step_by(2).map(str::to_owned).collect())
+    Ok(list
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Whether an SPDX expression can be met with allowed licences only.
 fn satisfied(expression: &str, allowed: &[String]) -> bool {
     // Cargo's old form of "or".
-    let text = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let text = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
     let tokens: Vec<&str> = text.split_whitespace().collect();
     let mut at = 0;
     any_of(&tokens, &mut at, allowed) && at == tokens.len()
@@ -71,7 +94,9 @@ fn all_of(tokens: &[&str], at: &mut usize, allowed: &[String]) -> bool {
 }
 
 fn term(tokens: &[&str], at: &mut usize, allowed: &[String]) -> bool {
-    let Some(token) = tokens.get(*at) else { return false };
+    let Some(token) = tokens.get(*at) else {
+        return false;
+    };
     *at += 1;
     if *token == "(" {
         let met = any_of(tokens, at, allowed);
@@ -80,10 +105,13 @@ fn term(tokens: &[&str], at: &mut usize, allowed: &[String]) -> bool {
     }
     let mut name = (*token).to_owned();
     if tokens.get(*at) == Some(&"WITH") {
-        name = format!("{name} WITH {}", tokens.get(*at + 1).copied().unwrap_or_default());
+        name = format!(
+            "{name} WITH {}",
+            tokens.get(*at + 1).copied().unwrap_or_default()
+        );
         *at += 2;
     }
-    allowed.iter().any(|licence| *licence == name)
+    allowed.contains(&name)
 }
 
 #[cfg(test)]
@@ -92,11 +120,27 @@ mod tests {
 
     #[test]
     fn expressions() {
-        let allowed = vec!["MIT".to_owned(), "ISC".to_owned(), "Apache-2.0 WITH LLVM-exception".to_owned()];
-        for good in ["MIT", "MIT OR GPL-3.0", "MIT/GPL-2.0", "(MIT OR X) AND ISC", "Apache-2.0 WITH LLVM-exception"] {
+        let allowed = vec![
+            "MIT".to_owned(),
+            "ISC".to_owned(),
+            "Apache-2.0 WITH LLVM-exception".to_owned(),
+        ];
+        for good in [
+            "MIT",
+            "MIT OR GPL-3.0",
+            "MIT/GPL-2.0",
+            "(MIT OR X) AND ISC",
+            "Apache-2.0 WITH LLVM-exception",
+        ] {
             assert!(satisfied(good, &allowed), "{good}");
         }
-        for bad in ["GPL-3.0", "MIT AND GPL-3.0", "(MIT AND X) OR Y", "Apache-2.0", "MIT MIT"] {
+        for bad in [
+            "GPL-3.0",
+            "MIT AND GPL-3.0",
+            "(MIT AND X) OR Y",
+            "Apache-2.0",
+            "MIT MIT",
+        ] {
             assert!(!satisfied(bad, &allowed), "{bad}");
         }
     }

@@ -8,7 +8,10 @@ use anyhow::{Context, Result, bail};
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(PathBuf::from)
+        .unwrap_or_default()
 }
 
 /// A cargo command in the repository's root.
@@ -35,7 +38,10 @@ pub(crate) fn run(title: &str, command: &mut Command) -> Result<()> {
     if !status.success() {
         bail!("{title}: failed ({status})");
     }
-    say(&format!("== {title}: {:.0} s", start.elapsed().as_secs_f64()));
+    say(&format!(
+        "== {title}: {:.0} s",
+        start.elapsed().as_secs_f64()
+    ));
     Ok(())
 }
 

@@ -1,9 +1,7 @@
 //! Clusters: the settings of an upstream, and its names (spec/routing §§4.14, 4.16, 4.19).
 
 use legate_api::KeepAlive;
-use legate_config::cluster::{
-    Balancer, Cluster, TcpKeepalive, UpstreamProtocol, UpstreamTls,
-};
+use legate_config::cluster::{Balancer, Cluster, TcpKeepalive, UpstreamProtocol, UpstreamTls};
 use legate_config::{ClusterKey, EndpointSetKey, Entry};
 
 use crate::lower::Lowered;

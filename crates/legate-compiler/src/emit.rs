@@ -50,7 +50,12 @@ impl<K, T> Default for Counted<K, T> {
 impl<K: Ord + Clone, T> Counted<K, T> {
     /// Counts a use. The entry is asked for when there is none, and taken when it is another one:
     /// then its object changed, and all users come with the new one.
-    fn acquire(&mut self, key: &K, entry: impl FnOnce() -> Entry<T>, hash: Option<legate_config::Hash128>) {
+    fn acquire(
+        &mut self,
+        key: &K,
+        entry: impl FnOnce() -> Entry<T>,
+        hash: Option<legate_config::Hash128>,
+    ) {
         let uses = self.uses.entry(key.clone()).or_default();
         *uses += 1;
         let stale = match (self.table.entry(key), hash) {
@@ -96,7 +101,8 @@ impl Store {
     }
 
     fn add_upstream(&mut self, upstream: &Upstream, resources: &Resources, index: &EndpointIndex) {
-        self.clusters.acquire_entry(&upstream.key, &upstream.cluster);
+        self.clusters
+            .acquire_entry(&upstream.key, &upstream.cluster);
         let endpoints = &upstream.cluster.value.endpoints;
         self.endpoint_sets
             .acquire(endpoints, || upstream.plan.resolve(resources, index), None);

@@ -101,7 +101,11 @@ impl EndpointPlan {
     }
 
     /// The set as it is now.
-    pub(crate) fn resolve(&self, resources: &Resources, index: &EndpointIndex) -> Entry<EndpointSet> {
+    pub(crate) fn resolve(
+        &self,
+        resources: &Resources,
+        index: &EndpointIndex,
+    ) -> Entry<EndpointSet> {
         let set = match self {
             Self::Address(address) => EndpointSet::Static {
                 endpoints: vec![Endpoint { address: *address }],

@@ -162,7 +162,10 @@ impl Compiler {
 
     /// Whether the current version of an object was accepted by the last compile.
     fn accepted(&self, key: &ObjectKey) -> bool {
-        let compiled = self.dirty.as_ref().is_some_and(|dirty| !dirty.contains(key));
+        let compiled = self
+            .dirty
+            .as_ref()
+            .is_some_and(|dirty| !dirty.contains(key));
         compiled
             && self.resources.get(key).is_some_and(|held| {
                 self.engine

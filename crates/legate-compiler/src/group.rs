@@ -20,6 +20,7 @@ use crate::codes;
 use crate::lower::{HeaderInput, Lowered, Matching};
 use crate::module::ModuleSettings;
 use crate::options::Mode;
+use crate::policy::PolicyCache;
 use crate::resolve::{Resolved, Upstream};
 use crate::weights::{Refusal, Shares, Weighted, shares};
 
@@ -63,6 +64,7 @@ pub(crate) struct GroupContext<'a> {
     /// Whether an AuthService wants to be asked, which we cannot do.
     pub(crate) auth: bool,
     pub(crate) mode: Mode,
+    pub(crate) policies: &'a PolicyCache,
 }
 
 /// What a group became.
@@ -91,7 +93,10 @@ pub(crate) fn assemble(members: &[&Member], context: &GroupContext<'_>) -> Assem
     let in_range = |member: &&&Member| {
         member.fault().is_some()
             || member.lowered.redirect.is_some()
-            || member.lowered.weight.is_none_or(|weight| (0..=100).contains(&weight))
+            || member
+                .lowered
+                .weight
+                .is_none_or(|weight| (0..=100).contains(&weight))
     };
     let (candidates, out_of_range): (Vec<&Member>, Vec<&Member>) =
         members.iter().partition(in_range);
@@ -138,7 +143,13 @@ fn staying<'a>(
                 result.push(member);
             }
         } else if let Some(mismatch) = mismatch::mismatch(founder, member) {
-            both(founder, member, &mismatch.path, &mismatch.message, diagnostics);
+            both(
+                founder,
+                member,
+                &mismatch.path,
+                &mismatch.message,
+                diagnostics,
+            );
         } else if redirects || member.lowered.redirect.is_some() {
             let message = "a redirect cannot share its match with another Mapping";
             both(founder, member, "spec.host_redirect", message, diagnostics);

@@ -1,5 +1,7 @@
 //! Policy bundles: the effective settings of one target (spec/routing §§4.4, 4.7, 4.9–4.15).
 
+use std::cell::RefCell;
+
 use legate_config::policy::{PathRewrite, PolicySet};
 use legate_config::{Entry, PolicyKey};
 
@@ -34,8 +36,31 @@ pub(crate) fn policy(
         upgrades: merged.upgrades.clone(),
         linkerd_dst: linkerd.then(|| upstream.linkerd.clone()),
     };
-    let entry = Entry::new(policy, Vec::new());
-    (PolicyKey::from(entry.hash.to_string()), entry)
+    context.policies.intern(policy)
+}
+
+/// Bundles made in this run: most Mappings share a few, which are then hashed once.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyCache {
+    recent: RefCell<Vec<(PolicyKey, Entry<PolicySet>)>>,
+}
+
+/// More than a few are not looked through: hashing is faster then.
+const MAX_RECENT: usize = 32;
+
+impl PolicyCache {
+    fn intern(&self, policy: PolicySet) -> (PolicyKey, Entry<PolicySet>) {
+        let mut recent = self.recent.borrow_mut();
+        if let Some((key, entry)) = recent.iter().find(|(_, entry)| *entry.value == policy) {
+            return (key.clone(), entry.clone());
+        }
+        let entry = Entry::new(policy, Vec::new());
+        let key = PolicyKey::from(entry.hash.to_string());
+        if recent.len() < MAX_RECENT {
+            recent.push((key.clone(), entry.clone()));
+        }
+        (key, entry)
+    }
 }
 
 fn rewrite(matching: &Matching, member: &Member) -> PathRewrite {

@@ -65,9 +65,8 @@ fn score(conditions: &[Condition]) -> u32 {
 
 /// The rank of a group.
 pub(crate) fn rank(input: &RankInput<'_>) -> Rank {
-    let mut tie = Vec::with_capacity(
-        input.prefix.len() + input.name.len() + input.namespace.len() * 2 + 32,
-    );
+    let mut tie =
+        Vec::with_capacity(input.prefix.len() + input.name.len() + input.namespace.len() * 2 + 32);
     descending(&mut tie, &[input.prefix]);
     descending(&mut tie, &[input.method.unwrap_or("GET")]);
     for condition in input.headers.iter().chain(input.query) {
@@ -83,7 +82,11 @@ pub(crate) fn rank(input: &RankInput<'_>) -> Rank {
     tie.extend_from_slice(input.namespace.as_bytes());
     Rank {
         tier: input.precedence,
-        specificity: vec![count(input.prefix), score(input.headers), score(input.query)],
+        specificity: vec![
+            count(input.prefix),
+            score(input.headers),
+            score(input.query),
+        ],
         tie,
     }
 }
@@ -206,7 +209,10 @@ mod tests {
         };
         let plain = base.rank();
         assert!(with(|o| o.prefix = "/b/c".into()) < plain);
-        assert!(with(|o| o.prefix = "/z/".into()) < plain, "reverse byte order");
+        assert!(
+            with(|o| o.prefix = "/z/".into()) < plain,
+            "reverse byte order"
+        );
         assert!(with(|o| o.precedence = -1) > plain);
         assert!(with(|o| o.name = "b".into()) > plain, "names ascend");
         let host = |text: &str| Condition {

@@ -130,15 +130,9 @@ fn compile(pattern: &str, translated: &Translated) -> Result<(), RegexError> {
 }
 
 /// An error of the Rust parser, with its position in what the user wrote.
-fn syntax_error(
-    pattern: &str,
-    translated: &Translated,
-    error: &regex_syntax::Error,
-) -> RegexError {
+fn syntax_error(pattern: &str, translated: &Translated, error: &regex_syntax::Error) -> RegexError {
     let (message, offset) = match error {
-        regex_syntax::Error::Parse(error) => {
-            (error.kind().to_string(), error.span().start.offset)
-        }
+        regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span().start.offset),
         regex_syntax::Error::Translate(error) => {
             (error.kind().to_string(), error.span().start.offset)
         }

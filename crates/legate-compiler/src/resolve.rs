@@ -192,7 +192,11 @@ impl Pass<'_> {
             port: service.port,
             default_port,
             by,
-            mode: if logical { DnsMode::First } else { DnsMode::All },
+            mode: if logical {
+                DnsMode::First
+            } else {
+                DnsMode::All
+            },
             respect_ttl: spec.is_some_and(|spec| spec.respect_dns_ttl == Some(true)),
             families: self.families(),
         };

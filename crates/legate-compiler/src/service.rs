@@ -215,14 +215,20 @@ mod tests {
     #[test]
     fn plain_names_and_ports() {
         let service = Service::parse("quote").unwrap();
-        assert_eq!((service.scheme, service.host, service.port), (None, name("quote"), None));
+        assert_eq!(
+            (service.scheme, service.host, service.port),
+            (None, name("quote"), None)
+        );
         let service = Service::parse("HTTPS://Quote.Other:8080/path").unwrap();
         assert_eq!(service.scheme, Some(Scheme::Https));
         assert_eq!(service.host, name("quote.other"));
         assert_eq!(service.port, Some(8080));
         assert_eq!(service.dropped.as_deref(), Some("/path"));
         assert_eq!(service.authority(), "quote.other:8080");
-        assert_eq!(Service::parse("http://u:p@up.test").unwrap().host, name("up.test"));
+        assert_eq!(
+            Service::parse("http://u:p@up.test").unwrap().host,
+            name("up.test")
+        );
         assert_eq!(Service::parse("up.test:/").unwrap().dropped, None);
     }
 
@@ -250,7 +256,9 @@ mod tests {
 
     #[test]
     fn what_is_no_host() {
-        for text in ["", "  ", ":80", "http://", "a b", "a..b", ".a", "é", "a$b", "*"] {
+        for text in [
+            "", "  ", ":80", "http://", "a b", "a..b", ".a", "é", "a$b", "*",
+        ] {
             assert!(Service::parse(text).is_err(), "{text:?}");
         }
         assert!(Service::parse("quote.apps.").is_ok(), "fully qualified");

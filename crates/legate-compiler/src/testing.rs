@@ -93,7 +93,9 @@ pub(crate) fn problems(compilation: &Compilation) -> Vec<String> {
         .filter(|d| !d.code.as_str().starts_with("I-"))
         .map(|d| {
             let name = d.object.as_ref().map_or("", |object| object.name.as_str());
-            format!("{} {name} {}", d.code, d.path).trim_end().to_owned()
+            format!("{} {name} {}", d.code, d.path)
+                .trim_end()
+                .to_owned()
         })
         .collect()
 }

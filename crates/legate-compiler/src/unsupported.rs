@@ -11,9 +11,8 @@ use crate::select::object_ref;
 
 /// What there is to say about an object because of its kind or its annotations.
 pub(crate) fn report(key: &ObjectKey, object: &Object) -> Option<Diagnostic> {
-    let diagnostic = |code, path: &str, message: &str| {
-        Diagnostic::new(code, object_ref(key), path, message)
-    };
+    let diagnostic =
+        |code, path: &str, message: &str| Diagnostic::new(code, object_ref(key), path, message);
     let unsupported = |message: &str| Some(diagnostic(codes::W_UNSUPPORTED, "spec", message));
     match (&object.body, key.kind) {
         (Body::TcpMapping(_), _) => Some(

@@ -73,10 +73,7 @@ pub(crate) fn shares(members: &[Weighted]) -> Shares {
 
 /// Keeps the oldest members up to the first that does not fit, and gives the oldest what is missing
 /// to 100.
-fn refuse_younger(
-    weighted: &mut Vec<(usize, u32, usize)>,
-    refused: &mut Vec<(usize, Refusal)>,
-) {
+fn refuse_younger(weighted: &mut Vec<(usize, u32, usize)>, refused: &mut Vec<(usize, Refusal)>) {
     let mut by_age = weighted.clone();
     by_age.sort_by_key(|&(index, _, age)| (age, index));
     let mut total = 0u32;
@@ -150,7 +147,11 @@ mod tests {
             "half to even"
         );
         assert_eq!(
-            run(&[Some(97), None, None, None, None, None]).order.iter().map(|s| s.1).sum::<u32>(),
+            run(&[Some(97), None, None, None, None, None])
+                .order
+                .iter()
+                .map(|s| s.1)
+                .sum::<u32>(),
             100
         );
     }
@@ -190,8 +191,14 @@ mod tests {
     #[test]
     fn the_oldest_is_kept_whatever_its_name() {
         let shares = shares(&[
-            Weighted { weight: Some(60), age: 1 },
-            Weighted { weight: Some(70), age: 0 },
+            Weighted {
+                weight: Some(60),
+                age: 1,
+            },
+            Weighted {
+                weight: Some(70),
+                age: 0,
+            },
         ]);
         assert_eq!(shares.order, [(1, 100)]);
         assert_eq!(shares.refused, [(0, Refusal::NoRoom)]);

@@ -4,7 +4,6 @@
 //! floats and no unordered maps, so equal values have equal bytes on every replica.
 
 use std::fmt;
-use std::io;
 
 use serde::{Serialize, Serializer};
 
@@ -16,28 +15,24 @@ impl Hash128 {
     /// The hash of a value's canonical encoding.
     #[must_use]
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
-        let mut hasher = HashWriter(blake3::Hasher::new());
-        // Serialising our own types into a hasher cannot fail: no I/O, string keys only. Were it
-        // to, the partial hash would still be deterministic.
-        let _ = serde_json::to_writer(&mut hasher, value);
-        Self::finish(&hasher.0)
+        // Serialising our own types into memory cannot fail: string keys only. Were it to, the
+        // partial bytes would still be deterministic.
+        let mut bytes = Vec::with_capacity(512);
+        let _ = serde_json::to_writer(&mut bytes, value);
+        Self::of_bytes(&bytes)
     }
 
     /// The hash of raw bytes.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(bytes);
-        Self::finish(&hasher)
+        Self::truncate(&blake3::hash(bytes))
     }
 
     /// A keyed hash of secret bytes: says whether two replicas that share `key` hold the same
     /// secret, and nothing else.
     #[must_use]
     pub fn keyed(key: &[u8; 32], bytes: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new_keyed(key);
-        hasher.update(bytes);
-        Self::finish(&hasher)
+        Self::truncate(&blake3::keyed_hash(key, bytes))
     }
 
     /// The raw bytes.
@@ -54,20 +49,30 @@ impl Hash128 {
         text
     }
 
-    fn finish(hasher: &blake3::Hasher) -> Self {
+    fn truncate(hash: &blake3::Hash) -> Self {
         let mut out = [0; 16];
-        hasher.finalize_xof().fill(&mut out);
+        for (to, from) in out.iter_mut().zip(hash.as_bytes()) {
+            *to = *from;
+        }
         Self(out)
     }
 }
 
 impl fmt::Display for Hash128 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(&hex(&self.0))
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }
 
 impl fmt::Debug for Hash128 {
@@ -79,18 +84,5 @@ impl fmt::Debug for Hash128 {
 impl Serialize for Hash128 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-struct HashWriter(blake3::Hasher);
-
-impl io::Write for HashWriter {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.update(buf);
-        Ok(buf.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

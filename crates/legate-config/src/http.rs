@@ -81,7 +81,10 @@ impl HttpSettings {
 }
 
 /// Whether a field has its default, so that dumps show what somebody chose.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes by reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes by reference"
+)]
 mod default {
     use super::{AccessLog, HttpSettings};
 
@@ -171,7 +174,10 @@ impl Default for AccessLog {
     fn default() -> Self {
         // The constant is a template: a test says so.
         let line = Template::parse(DEFAULT_TEXT).unwrap_or_else(|_| Template::literal(""));
-        Self { path: "/dev/fd/1".to_owned(), format: AccessLogFormat::Text(line) }
+        Self {
+            path: "/dev/fd/1".to_owned(),
+            format: AccessLogFormat::Text(line),
+        }
     }
 }
 
@@ -210,6 +216,9 @@ mod tests {
 
     #[test]
     fn defaults_are_left_out() {
-        assert_eq!(serde_json::to_string(&HttpSettings::default()).unwrap(), "{}");
+        assert_eq!(
+            serde_json::to_string(&HttpSettings::default()).unwrap(),
+            "{}"
+        );
     }
 }

@@ -74,8 +74,7 @@ impl Serialize for Rank {
         for part in &self.specificity {
             seq.serialize_element(part)?;
         }
-        let tie: String = self.tie.iter().map(|byte| format!("{byte:02x}")).collect();
-        seq.serialize_element(&tie)?;
+        seq.serialize_element(&crate::hash::hex(&self.tie))?;
         seq.end()
     }
 }

@@ -235,5 +235,10 @@ fn broken() -> Fail {
 
 /// The `server` header's value; the default where the configured one is no header value.
 pub(crate) fn server_header(name: &str) -> HeaderValue {
-    HeaderValue::from_str(name).unwrap_or_else(|_| HeaderValue::from_static("envoy"))
+    const DEFAULT: &str = "envoy";
+    // A static value is cloned without touching a count that all workers share.
+    match HeaderValue::from_str(name) {
+        Ok(value) if name != DEFAULT => value,
+        Ok(_) | Err(_) => HeaderValue::from_static(DEFAULT),
+    }
 }

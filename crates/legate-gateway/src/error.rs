@@ -30,8 +30,10 @@ pub(crate) enum ErrorKind {
     RefusedStream,
     /// The upstream did not speak HTTP as it should.
     Protocol,
-    /// The client went away, or its request body broke.
+    /// The client went away.
     Downstream,
+    /// The client's request body is malformed.
+    MalformedBody,
     /// The request cannot be expressed to this upstream.
     Unsendable,
 }
@@ -62,7 +64,7 @@ impl ErrorKind {
     fn side(self) -> Side {
         match self {
             Self::NoHealthyUpstream => Side::Internal,
-            Self::Downstream | Self::Unsendable => Side::Downstream,
+            Self::Downstream | Self::MalformedBody | Self::Unsendable => Side::Downstream,
             Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::TlsFailed
@@ -84,7 +86,7 @@ impl ErrorKind {
             | Self::RemoteReset
             | Self::RefusedStream => StatusCode::SERVICE_UNAVAILABLE,
             Self::Protocol => StatusCode::BAD_GATEWAY,
-            Self::Downstream | Self::Unsendable => StatusCode::BAD_REQUEST,
+            Self::Downstream | Self::MalformedBody | Self::Unsendable => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -97,7 +99,7 @@ impl ErrorKind {
             Self::RemoteReset | Self::RefusedStream => "UR",
             Self::Protocol => "UPE",
             Self::Downstream => "DC",
-            Self::Unsendable => "DPE",
+            Self::MalformedBody | Self::Unsendable => "DPE",
         }
     }
 
@@ -110,7 +112,9 @@ impl ErrorKind {
             Self::RemoteReset => "remote reset",
             Self::RefusedStream => "remote refused stream reset",
             Self::Protocol => "protocol error",
-            Self::NoHealthyUpstream | Self::Downstream | Self::Unsendable => return None,
+            Self::NoHealthyUpstream | Self::Downstream | Self::MalformedBody | Self::Unsendable => {
+                return None;
+            }
         })
     }
 }
@@ -210,6 +214,7 @@ impl ProxyError {
         Cow::Borrowed(match self.kind {
             ErrorKind::NoHealthyUpstream => "no_healthy_upstream",
             ErrorKind::Downstream => "downstream_remote_disconnect",
+            ErrorKind::MalformedBody => "http1.codec_error",
             _ => "invalid_request",
         })
     }

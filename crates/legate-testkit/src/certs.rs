@@ -19,8 +19,13 @@ impl Pair {
     #[must_use]
     pub fn self_signed(names: &[&str]) -> Self {
         let key = KeyPair::generate().expect("key generation");
-        let certificate = params(names).self_signed(&key).expect("self-signed certificate");
-        Self { certificate: certificate.pem(), key: key.serialize_pem() }
+        let certificate = params(names)
+            .self_signed(&key)
+            .expect("self-signed certificate");
+        Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
     }
 
     /// A `kubernetes.io/tls` Secret manifest with this pair.
@@ -51,8 +56,14 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("key generation");
-        let certificate = params.self_signed(&key).expect("authority certificate").pem();
-        Self { issuer: Issuer::new(params, key), certificate }
+        let certificate = params
+            .self_signed(&key)
+            .expect("authority certificate")
+            .pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            certificate,
+        }
     }
 
     /// The authority's certificate, as PEM.
@@ -73,8 +84,13 @@ impl Authority {
         let key = KeyPair::generate().expect("key generation");
         let mut params = params(names);
         params.serial_number = Some(SerialNumber::from(serial));
-        let certificate = params.signed_by(&key, &self.issuer).expect("signed certificate");
-        Pair { certificate: certificate.pem(), key: key.serialize_pem() }
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("signed certificate");
+        Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
     }
 
     /// A revocation list with these serial numbers, as PEM.
@@ -96,7 +112,11 @@ impl Authority {
                 .collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params.signed_by(&self.issuer).expect("signed list").pem().expect("PEM")
+        params
+            .signed_by(&self.issuer)
+            .expect("signed list")
+            .pem()
+            .expect("PEM")
     }
 
     /// A Secret manifest that holds the authority's certificate under `tls.crt`.
@@ -113,7 +133,9 @@ impl Authority {
 fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).expect("valid names");
-    params.distinguished_name.push(DnType::CommonName, "legate test");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "legate test");
     params
 }
 

@@ -68,7 +68,10 @@ impl TlsOptions {
     /// Sends this server name.
     #[must_use]
     pub fn sni(name: &str) -> Self {
-        Self { sni: Some(name.to_owned()), ..Self::default() }
+        Self {
+            sni: Some(name.to_owned()),
+            ..Self::default()
+        }
     }
 }
 
@@ -99,7 +102,9 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("tls", &self.tls).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
     }
 }
 
@@ -146,7 +151,10 @@ impl Client {
     {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection.with_upgrades());
-        Ok(Self { sender: Sender::Http1(sender), tls })
+        Ok(Self {
+            sender: Sender::Http1(sender),
+            tls,
+        })
     }
 
     async fn http2<S>(stream: S, tls: Option<TlsInfo>) -> Result<Self, Error>
@@ -156,7 +164,10 @@ impl Client {
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self { sender: Sender::Http2(sender), tls })
+        Ok(Self {
+            sender: Sender::Http2(sender),
+            tls,
+        })
     }
 
     /// What TLS ended up with.
@@ -222,7 +233,11 @@ impl Client {
         let request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
         let (parts, body) = self.open(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
     }
 
     /// A request with any body; the response as soon as its head is there.
@@ -245,8 +260,13 @@ impl Client {
     /// Another handle on the same connection; `None` unless it is HTTP/2.
     #[must_use]
     pub fn share(&self) -> Option<Self> {
-        let Sender::Http2(sender) = &self.sender else { return None };
-        Some(Self { sender: Sender::Http2(sender.clone()), tls: self.tls.clone() })
+        let Sender::Http2(sender) = &self.sender else {
+            return None;
+        };
+        Some(Self {
+            sender: Sender::Http2(sender.clone()),
+            tls: self.tls.clone(),
+        })
     }
 }
 
@@ -268,7 +288,9 @@ pub async fn tls(
     let stream = connector.connect(name, stream).await?;
     let (_, connection) = stream.get_ref();
     let info = TlsInfo {
-        alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
+        alpn: connection
+            .alpn_protocol()
+            .map(|name| String::from_utf8_lossy(name).into_owned()),
         leaf: connection
             .peer_certificates()
             .and_then(|chain| chain.first())
@@ -281,8 +303,11 @@ pub async fn tls(
 
 fn client_config(options: &TlsOptions) -> Result<rustls::ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions: &[&SupportedProtocolVersion] =
-        if options.versions.is_empty() { rustls::ALL_VERSIONS } else { &options.versions };
+    let versions: &[&SupportedProtocolVersion] = if options.versions.is_empty() {
+        rustls::ALL_VERSIONS
+    } else {
+        &options.versions
+    };
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)?
         .dangerous()
@@ -297,8 +322,11 @@ fn client_config(options: &TlsOptions) -> Result<rustls::ClientConfig, Error> {
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols =
-        options.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    config.alpn_protocols = options
+        .alpn
+        .iter()
+        .map(|protocol| protocol.as_bytes().to_vec())
+        .collect();
     config.enable_sni = options.sni.is_some();
     Ok(config)
 }
@@ -316,7 +344,10 @@ pub fn server_config(pair: &Pair, alpn: &[&str]) -> Result<Arc<rustls::ServerCon
         .with_protocol_versions(rustls::ALL_VERSIONS)?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    config.alpn_protocols = alpn
+        .iter()
+        .map(|protocol| protocol.as_bytes().to_vec())
+        .collect();
     Ok(Arc::new(config))
 }
 

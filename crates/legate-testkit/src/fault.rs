@@ -81,12 +81,18 @@ impl Fault {
         // Accepted connections inherit the sizes. Best effort: the system has its own limits.
         let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
         let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free loopback port");
+        socket
+            .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .expect("a free loopback port");
         let listener = socket.listen(128).expect("a listening socket");
         let address = listener.local_addr().expect("bound");
         let (note, tally) = watch::channel(Tally::default());
         let release = Arc::new(Notify::new());
-        let player = Arc::new(Player { script, note, release: Arc::clone(&release) });
+        let player = Arc::new(Player {
+            script,
+            note,
+            release: Arc::clone(&release),
+        });
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -99,7 +105,12 @@ impl Fault {
                 });
             }
         });
-        Self { address, tally, release, task }
+        Self {
+            address,
+            tally,
+            release,
+            task,
+        }
     }
 
     /// Reads a request's head, says this, and closes.
@@ -126,7 +137,12 @@ impl Fault {
 
     /// Waits until its tally is as wanted.
     pub async fn until(&self, wanted: impl FnMut(&Tally) -> bool) -> Tally {
-        *self.tally.clone().wait_for(wanted).await.expect("the origin runs")
+        *self
+            .tally
+            .clone()
+            .wait_for(wanted)
+            .await
+            .expect("the origin runs")
     }
 
     /// Lets one connection that holds go on, now or when it comes to that.
@@ -216,7 +232,9 @@ impl Player {
     /// Reads some bytes, at most so many; the end of the stream is an error.
     async fn read(&self, stream: &mut TcpStream, most: u64) -> io::Result<u64> {
         let mut buffer = [0; 16 * 1024];
-        let most = usize::try_from(most).unwrap_or(usize::MAX).min(buffer.len());
+        let most = usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let read = stream.read(&mut buffer[..most]).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

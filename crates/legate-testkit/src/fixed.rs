@@ -41,7 +41,9 @@ async fn connection(mut stream: TcpStream, answer: &'static [u8]) {
     // Bytes of `\r\n\r\n` seen so far; heads may be split over reads.
     let mut matched = 0_usize;
     loop {
-        let Ok(read) = stream.read(&mut buffer).await else { return };
+        let Ok(read) = stream.read(&mut buffer).await else {
+            return;
+        };
         if read == 0 {
             return;
         }

@@ -71,7 +71,9 @@ impl Origin {
         behaviour: Behaviour,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free loopback port");
         Self::serve(name, listener, behaviour, tls)
     }
 
@@ -85,9 +87,18 @@ impl Origin {
     ) -> Self {
         let address = listener.local_addr().expect("bound");
         let seen = Arc::new(Seen::default());
-        let shared = Arc::new(Shared { name: name.to_owned(), behaviour, seen: Arc::clone(&seen) });
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            behaviour,
+            seen: Arc::clone(&seen),
+        });
         let task = tokio::spawn(accept(listener, shared, tls.map(TlsAcceptor::from)));
-        Self { name: name.to_owned(), address, seen, task }
+        Self {
+            name: name.to_owned(),
+            address,
+            seen,
+            task,
+        }
     }
 
     /// Its name, as in the `name` field of its answers.
@@ -137,8 +148,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, tls: Option<TlsAccep
                     }
                 }
                 None => {
-                    let _ =
-                        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+                    let _ = builder
+                        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                        .await;
                 }
             }
         });
@@ -153,14 +165,21 @@ async fn answer(
     if request.headers().contains_key(http::header::UPGRADE) {
         return Ok(upgrade(&shared, &mut request).map(Full::boxed));
     }
-    if request.headers().get(http::header::CONTENT_TYPE).is_some_and(|it| it == "application/grpc")
+    if request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|it| it == "application/grpc")
     {
         return Ok(grpc(request).await);
     }
     let headers = request.headers().clone();
     let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let body = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
     let delay = number("x-test-delay-ms").map_or(shared.behaviour.delay, Duration::from_millis);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -187,9 +206,10 @@ async fn answer(
     let mut response = Response::new(Full::new(body).boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     for (name, value) in &shared.behaviour.headers {
-        if let (Ok(name), Ok(value)) =
-            (http::HeaderName::try_from(name.as_str()), http::HeaderValue::try_from(value.as_str()))
-        {
+        if let (Ok(name), Ok(value)) = (
+            http::HeaderName::try_from(name.as_str()),
+            http::HeaderValue::try_from(value.as_str()),
+        ) {
             response.headers_mut().append(name, value);
         }
     }
@@ -199,14 +219,19 @@ async fn answer(
 /// Echoes a body, and its trailers next to a gRPC status.
 async fn grpc(request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
     let (mut trailers, body) = match request.into_body().collect().await {
-        Ok(body) => (body.trailers().cloned().unwrap_or_default(), body.to_bytes()),
+        Ok(body) => (
+            body.trailers().cloned().unwrap_or_default(),
+            body.to_bytes(),
+        ),
         Err(_) => (HeaderMap::new(), Bytes::new()),
     };
     trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
     let body = Full::new(body).with_trailers(async move { Some(Ok(trailers)) });
     let mut response = Response::new(body.boxed());
     let kind = http::HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, kind);
     response
 }
 
@@ -223,7 +248,9 @@ fn upgrade(shared: &Shared, request: &mut Request<Incoming>) -> Response<Full<By
         let mut io = TokioIo::new(upgraded);
         let mut buffer = [0; 4096];
         while let Ok(read) = io.read(&mut buffer).await {
-            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+                break;
+            };
             if io.write_all(bytes).await.is_err() || io.flush().await.is_err() {
                 break;
             }
@@ -232,7 +259,10 @@ fn upgrade(shared: &Shared, request: &mut Request<Incoming>) -> Response<Full<By
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
-    headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("upgrade"));
+    headers.insert(
+        http::header::CONNECTION,
+        http::HeaderValue::from_static("upgrade"),
+    );
     if let Some(token) = token {
         headers.insert(http::header::UPGRADE, token);
     }

@@ -7,7 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Legate: a Kubernetes API gateway that reads getambassador.io manifests unchanged.
 #[derive(Debug, Parser)]
-#[command(name = "legate", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "legate",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -47,10 +52,20 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct CompileFlags {
     /// The instance: only objects whose `ambassador_id` holds it are taken
-    #[arg(long, env = "AMBASSADOR_ID", default_value = "default", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "AMBASSADOR_ID",
+        default_value = "default",
+        hide_env_values = true
+    )]
     pub ambassador_id: String,
     /// The controller's namespace; also the namespace of objects that name none
-    #[arg(long, env = "AMBASSADOR_NAMESPACE", default_value = "default", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "AMBASSADOR_NAMESPACE",
+        default_value = "default",
+        hide_env_values = true
+    )]
     pub namespace: String,
     /// Take only objects of the controller's namespace
     #[arg(long)]
@@ -73,7 +88,12 @@ pub struct RunArgs {
     #[arg(long)]
     pub demo: bool,
     /// Log level: error, warn, info, debug, trace
-    #[arg(long, env = "AES_LOG_LEVEL", default_value = "info", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "AES_LOG_LEVEL",
+        default_value = "info",
+        hide_env_values = true
+    )]
     pub log_level: String,
     /// Form of log lines on standard error
     #[arg(long, value_enum)]
@@ -242,10 +262,13 @@ pub enum ColourChoice {
 }
 
 fn port_pair(text: &str) -> Result<(u16, u16), String> {
-    let (declared, actual) =
-        text.split_once('=').ok_or_else(|| format!("`{text}` is not DECLARED=ACTUAL"))?;
+    let (declared, actual) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not DECLARED=ACTUAL"))?;
     let port = |text: &str| {
-        text.trim().parse::<u16>().map_err(|_| format!("`{text}` is not a port number"))
+        text.trim()
+            .parse::<u16>()
+            .map_err(|_| format!("`{text}` is not a port number"))
     };
     Ok((port(declared)?, port(actual)?))
 }

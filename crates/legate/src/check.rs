@@ -32,7 +32,11 @@ pub fn run(args: &CheckArgs) -> Exit {
         ReportFormat::Json => print(&pretty(items)),
         ReportFormat::Sarif => print(&pretty(&sarif::report(items))),
     }
-    if items.iter().any(|item| fails(item, args.strict)) { Exit::Findings } else { Exit::Fine }
+    if items.iter().any(|item| fails(item, args.strict)) {
+        Exit::Findings
+    } else {
+        Exit::Fine
+    }
 }
 
 fn fails(item: &Diagnostic, strict: bool) -> bool {

@@ -32,10 +32,16 @@ pub fn run(args: &CompileArgs) -> Exit {
             print(&text);
         }
         DataFormat::Yaml => {
-            print(&yaml(&document(&compiled.compilation, &compiled.diagnostics)));
+            print(&yaml(&document(
+                &compiled.compilation,
+                &compiled.diagnostics,
+            )));
         }
     }
-    let errors = compiled.diagnostics.iter().any(|item| item.severity() == Severity::Error);
+    let errors = compiled
+        .diagnostics
+        .iter()
+        .any(|item| item.severity() == Severity::Error);
     if errors { Exit::Findings } else { Exit::Fine }
 }
 
@@ -57,7 +63,11 @@ pub fn document(compilation: &Compilation, diagnostics: &[Diagnostic]) -> Value 
 }
 
 fn status(compilation: &Compilation) -> BTreeMap<String, Value> {
-    compilation.status.iter().map(|(key, status)| (key.to_string(), json!(status))).collect()
+    compilation
+        .status
+        .iter()
+        .map(|(key, status)| (key.to_string(), json!(status)))
+        .collect()
 }
 
 /// A value as YAML, in the order it has.

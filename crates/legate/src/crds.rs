@@ -13,7 +13,9 @@ pub fn run(args: &CrdsArgs) -> Exit {
         return Exit::Fine;
     };
     let written = std::fs::create_dir_all(folder).and_then(|()| {
-        files.iter().try_for_each(|(name, text)| std::fs::write(folder.join(name), text))
+        files
+            .iter()
+            .try_for_each(|(name, text)| std::fs::write(folder.join(name), text))
     });
     match written {
         Ok(()) => Exit::Fine,

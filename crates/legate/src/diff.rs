@@ -65,7 +65,11 @@ pub fn run(args: &DiffArgs) -> Exit {
             }
         }
     }
-    if changes.is_empty() { Exit::Fine } else { Exit::Findings }
+    if changes.is_empty() {
+        Exit::Fine
+    } else {
+        Exit::Findings
+    }
 }
 
 /// Everything that differs for traffic, in key order.
@@ -92,7 +96,10 @@ macro_rules! things {
             .iter()
             .map(|(key, entry)| {
                 let origins = entry.origins.iter().map(ToString::to_string).collect();
-                (key.to_string(), (resolved($snapshot, json!(&*entry.value)), origins))
+                (
+                    key.to_string(),
+                    (resolved($snapshot, json!(&*entry.value)), origins),
+                )
             })
             .collect()
     };
@@ -123,10 +130,14 @@ fn resolved(snapshot: &Snapshot, value: Value) -> Value {
                     let behind = value.as_str().and_then(|key| match name.as_str() {
                         "policies" => snapshot.policies.get(key).map(|policy| json!(&**policy)),
                         "cluster" => snapshot.clusters.get(key).map(|cluster| json!(&**cluster)),
-                        "endpoints" => snapshot.endpoint_sets.get(key).map(|set| json!({key: &**set})),
-                        "certificate" | "client_certificate" => {
-                            snapshot.certificates.get(key).map(|pair| json!({key: &**pair}))
-                        }
+                        "endpoints" => snapshot
+                            .endpoint_sets
+                            .get(key)
+                            .map(|set| json!({key: &**set})),
+                        "certificate" | "client_certificate" => snapshot
+                            .certificates
+                            .get(key)
+                            .map(|pair| json!({key: &**pair})),
                         "ca" => snapshot.ca_bundles.get(key).map(|ca| json!({key: &**ca})),
                         _ => None,
                     });
@@ -135,9 +146,12 @@ fn resolved(snapshot: &Snapshot, value: Value) -> Value {
                 })
                 .collect::<Map<_, _>>(),
         ),
-        Value::Array(items) => {
-            Value::Array(items.into_iter().map(|item| resolved(snapshot, item)).collect())
-        }
+        Value::Array(items) => Value::Array(
+            items
+                .into_iter()
+                .map(|item| resolved(snapshot, item))
+                .collect(),
+        ),
         other => other,
     }
 }
@@ -155,7 +169,13 @@ fn compare(what: &'static str, before: &Things, after: &Things, all: &mut Vec<Ch
             }
             _ => continue,
         };
-        all.push(Change { what, key: key.clone(), change, origins: origins.clone(), fields });
+        all.push(Change {
+            what,
+            key: key.clone(),
+            change,
+            origins: origins.clone(),
+            fields,
+        });
     }
 }
 
@@ -164,10 +184,18 @@ fn differ(path: String, old: &Value, new: &Value, fields: &mut Vec<FieldChange>)
         (Value::Object(a), Value::Object(b)) => {
             let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for name in names {
-                let inner =
-                    if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let inner = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
                 let null = Value::Null;
-                differ(inner, a.get(name).unwrap_or(&null), b.get(name).unwrap_or(&null), fields);
+                differ(
+                    inner,
+                    a.get(name).unwrap_or(&null),
+                    b.get(name).unwrap_or(&null),
+                    fields,
+                );
             }
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
@@ -176,7 +204,11 @@ fn differ(path: String, old: &Value, new: &Value, fields: &mut Vec<FieldChange>)
             }
         }
         _ if old != new => {
-            fields.push(FieldChange { path, before: old.clone(), after: new.clone() });
+            fields.push(FieldChange {
+                path,
+                before: old.clone(),
+                after: new.clone(),
+            });
         }
         _ => {}
     }
@@ -194,7 +226,10 @@ fn text(change: &Change) -> String {
     }
     text.push('\n');
     for field in &change.fields {
-        text.push_str(&format!("    {}: {} -> {}\n", field.path, field.before, field.after));
+        text.push_str(&format!(
+            "    {}: {} -> {}\n",
+            field.path, field.before, field.after
+        ));
     }
     text
 }

@@ -29,7 +29,10 @@ const MAX_DELAY: Duration = Duration::from_secs(600);
 /// Runs the command.
 #[must_use]
 pub fn command(args: &EchoArgs) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             say(&format!("error: {error}"));
@@ -84,7 +87,9 @@ pub async fn serve(listener: TcpListener, name: String) -> io::Result<()> {
             builder.http1().timer(TokioTimer::new());
             builder.http2().timer(TokioTimer::new());
             // A client that breaks off is its own business.
-            let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+            let _ = builder
+                .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -140,9 +145,10 @@ async fn answer(
     text.push('\n');
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     Ok(response)
 }
 

@@ -47,7 +47,10 @@ pub fn run(args: &ExplainArgs) -> Exit {
         .filter(|item| item.severity() == legate_compiler::Severity::Error)
         .count();
     if errors > 0 {
-        say(&format!("note: {} (legate check shows them)", render::summary(&compiled.diagnostics)));
+        say(&format!(
+            "note: {} (legate check shows them)",
+            render::summary(&compiled.diagnostics)
+        ));
     }
     Exit::Fine
 }

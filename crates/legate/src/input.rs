@@ -31,7 +31,10 @@ pub fn compile(
 ) -> Result<Compiled, String> {
     let selector = LabelSelector::parse(flags.label_selector.as_deref().unwrap_or_default())?;
     let options = compile_options(flags, &ProcessEnvironment, missing);
-    let folder = FolderOptions { namespace: options.namespace.clone(), ..FolderOptions::default() };
+    let folder = FolderOptions {
+        namespace: options.namespace.clone(),
+        ..FolderOptions::default()
+    };
     let (source, update) = FolderSource::load(paths, folder);
     let mut compiler = Compiler::new(options);
     for object in update.upserts {
@@ -41,7 +44,11 @@ pub fn compile(
     }
     let compilation = compiler.compile();
     let diagnostics = merged(&source, update.diagnostics, &compilation.diagnostics);
-    Ok(Compiled { source, compilation, diagnostics })
+    Ok(Compiled {
+        source,
+        compilation,
+        diagnostics,
+    })
 }
 
 /// The source's and the compiler's diagnostics in one located, sorted list.
@@ -56,7 +63,9 @@ pub fn merged(
     // In the order in which a reader meets them.
     from_source.sort_by(|a, b| {
         let place = |item: &Diagnostic| {
-            item.location.as_ref().map(|at| (at.file.clone(), at.line, at.column))
+            item.location
+                .as_ref()
+                .map(|at| (at.file.clone(), at.line, at.column))
         };
         place(a).cmp(&place(b)).then_with(|| a.cmp(b))
     });

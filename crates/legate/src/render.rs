@@ -10,7 +10,11 @@ pub type Lines<'a> = &'a dyn Fn(&str, u32) -> Option<String>;
 /// Renders one diagnostic; ends without a line break.
 #[must_use]
 pub fn diagnostic(item: &Diagnostic, lines: Lines<'_>, colours: bool) -> String {
-    let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if colours {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
     let title = match &item.object {
         Some(object) if item.path.is_empty() => format!("{} ({object})", item.message),
         Some(object) => format!("{} ({object}, {})", item.message, item.path),
@@ -23,19 +27,36 @@ pub fn diagnostic(item: &Diagnostic, lines: Lines<'_>, colours: bool) -> String 
     };
     // Key material must not reach a terminal or a CI log, not even its first line.
     let secret = |kind: &str| kind == "Secret";
-    let hidden = item.object.as_ref().is_some_and(|object| secret(&object.kind));
-    let mut group = level.primary_title(title).id(item.code.as_str().to_owned()).elements(
-        item.location.as_ref().map(|location| source(location, lines, hidden)),
-    );
+    let hidden = item
+        .object
+        .as_ref()
+        .is_some_and(|object| secret(&object.kind));
+    let mut group = level
+        .primary_title(title)
+        .id(item.code.as_str().to_owned())
+        .elements(
+            item.location
+                .as_ref()
+                .map(|location| source(location, lines, hidden)),
+        );
     if let Some(note) = effect(&item.effect) {
         group = group.element(Level::NOTE.message(note));
     }
     let mut groups = vec![group];
-    for Related { object, message, location } in &item.related {
+    for Related {
+        object,
+        message,
+        location,
+    } in &item.related
+    {
         let title = format!("{object}: {message}");
-        groups.push(Level::NOTE.secondary_title(title).elements(
-            location.as_ref().map(|location| source(location, lines, secret(&object.kind))),
-        ));
+        groups.push(
+            Level::NOTE.secondary_title(title).elements(
+                location
+                    .as_ref()
+                    .map(|location| source(location, lines, secret(&object.kind))),
+            ),
+        );
     }
     if let Some(help) = &item.help {
         groups.push(Group::with_title(Level::HELP.secondary_title(help.clone())));
@@ -50,11 +71,21 @@ fn source<'a>(
     hidden: bool,
 ) -> annotate_snippets::Element<'a> {
     let number = location.line as usize;
-    let text = if hidden { None } else { lines(&location.file, location.line) };
+    let text = if hidden {
+        None
+    } else {
+        lines(&location.file, location.line)
+    };
     match text {
         Some(text) => {
             let start = byte_at(&text, location.column.saturating_sub(1));
-            let end = byte_at(&text, location.column.saturating_sub(1).saturating_add(location.length.max(1)));
+            let end = byte_at(
+                &text,
+                location
+                    .column
+                    .saturating_sub(1)
+                    .saturating_add(location.length.max(1)),
+            );
             Snippet::source(text)
                 .line_start(number)
                 .path(location.file.clone())
@@ -70,7 +101,9 @@ fn source<'a>(
 
 /// The byte offset of a character, or the text's end.
 fn byte_at(text: &str, character: u32) -> usize {
-    text.char_indices().nth(character as usize).map_or(text.len(), |(offset, _)| offset)
+    text.char_indices()
+        .nth(character as usize)
+        .map_or(text.len(), |(offset, _)| offset)
 }
 
 fn effect(effect: &Effect) -> Option<String> {
@@ -88,7 +121,12 @@ fn effect(effect: &Effect) -> Option<String> {
 /// A closing line such as `2 errors, 1 warning`.
 #[must_use]
 pub fn summary(items: &[Diagnostic]) -> String {
-    let count = |severity| items.iter().filter(|item| item.severity() == severity).count();
+    let count = |severity| {
+        items
+            .iter()
+            .filter(|item| item.severity() == severity)
+            .count()
+    };
     let word = |count: usize, one: &str, many: &str| {
         format!("{count} {}", if count == 1 { one } else { many })
     };
@@ -103,7 +141,11 @@ pub fn summary(items: &[Diagnostic]) -> String {
             parts.push(word(number, one, many));
         }
     }
-    if parts.is_empty() { "no problems found".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "no problems found".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }
 
 #[cfg(test)]
@@ -113,7 +155,11 @@ mod tests {
     use super::*;
 
     fn object(kind: &str) -> ObjectRef {
-        ObjectRef { kind: kind.into(), namespace: "apps".into(), name: "a".into() }
+        ObjectRef {
+            kind: kind.into(),
+            namespace: "apps".into(),
+            name: "a".into(),
+        }
     }
 
     fn located(kind: &str) -> Diagnostic {
@@ -125,8 +171,12 @@ mod tests {
         )
         .help("close the group")
         .effect(Effect::Answering(500));
-        item.location =
-            Some(Location { file: "m.yaml".into(), line: 7, column: 11, length: 4 });
+        item.location = Some(Location {
+            file: "m.yaml".into(),
+            line: 7,
+            column: 11,
+            length: 4,
+        });
         item
     }
 

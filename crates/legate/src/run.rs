@@ -110,8 +110,8 @@ impl Running {
             demo_backends = Some(backends);
         }
         let metrics = legate_gateway::metrics::Metrics::new(options.gateway.workers);
-        let gateway = Gateway::start(options.gateway, Arc::clone(&metrics))
-            .map_err(StartError::Gateway)?;
+        let gateway =
+            Gateway::start(options.gateway, Arc::clone(&metrics)).map_err(StartError::Gateway)?;
         let gateway = Arc::new(gateway);
         let mut reconciler = Reconciler::new(
             Compiler::new(options.compile),

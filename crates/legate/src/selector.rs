@@ -28,7 +28,10 @@ impl LabelSelector {
     /// # Errors
     /// The text is no selector; the message quotes the part that is not.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let terms = split(text).into_iter().map(|part| term(part.trim())).collect::<Result<_, _>>()?;
+        let terms = split(text)
+            .into_iter()
+            .map(|part| term(part.trim()))
+            .collect::<Result<_, _>>()?;
         Ok(Self { terms })
     }
 
@@ -66,13 +69,27 @@ fn term(text: &str) -> Result<Term, String> {
     let bad = || format!("`{text}` is no label selector term");
     let named = |key: &str, condition| {
         let key = key.trim();
-        let plain = !key.is_empty() && !key.contains(|c: char| c.is_whitespace() || "()!=,".contains(c));
-        plain.then(|| Term { key: key.to_owned(), condition }).ok_or_else(bad)
+        let plain =
+            !key.is_empty() && !key.contains(|c: char| c.is_whitespace() || "()!=,".contains(c));
+        plain
+            .then(|| Term {
+                key: key.to_owned(),
+                condition,
+            })
+            .ok_or_else(bad)
     };
     let list = |text: &str| {
-        let inner = text.trim().strip_prefix('(').and_then(|text| text.strip_suffix(')'));
+        let inner = text
+            .trim()
+            .strip_prefix('(')
+            .and_then(|text| text.strip_suffix(')'));
         inner
-            .map(|inner| inner.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>())
+            .map(|inner| {
+                inner
+                    .split(',')
+                    .map(|item| item.trim().to_owned())
+                    .collect::<Vec<_>>()
+            })
             .ok_or_else(bad)
     };
     if let Some((key, values)) = text.split_once(" notin ") {
@@ -99,8 +116,9 @@ mod tests {
 
     #[test]
     fn terms() {
-        let labels: BTreeMap<String, String> =
-            [("a", "b"), ("g", "x")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let labels: BTreeMap<String, String> = [("a", "b"), ("g", "x")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into();
         for (text, expected) in [
             ("", true),
             ("a=b", true),
@@ -114,7 +132,11 @@ mod tests {
             ("h notin (x)", true),
             ("h in (x)", false),
         ] {
-            assert_eq!(LabelSelector::parse(text).unwrap().matches(&labels), expected, "{text}");
+            assert_eq!(
+                LabelSelector::parse(text).unwrap().matches(&labels),
+                expected,
+                "{text}"
+            );
         }
         for text in ["=b", "a in x", "a b", "!", "a=b,(c"] {
             assert!(LabelSelector::parse(text).is_err(), "{text}");

@@ -26,7 +26,10 @@ impl Environment for ProcessEnvironment {
 #[must_use]
 pub fn truthy(environment: &dyn Environment, name: &str) -> bool {
     environment.var(name).is_some_and(|value| {
-        !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "no" | "off")
+        !matches!(
+            value.to_ascii_lowercase().as_str(),
+            "" | "0" | "false" | "no" | "off"
+        )
     })
 }
 
@@ -37,7 +40,11 @@ pub fn compile_options(
     environment: &dyn Environment,
     missing: MissingRefs,
 ) -> Options {
-    let id = if flags.ambassador_id.is_empty() { "default" } else { &flags.ambassador_id };
+    let id = if flags.ambassador_id.is_empty() {
+        "default"
+    } else {
+        &flags.ambassador_id
+    };
     Options {
         ambassador_id: id.to_owned(),
         namespace: flags.namespace.clone(),
@@ -54,7 +61,10 @@ pub fn compile_options(
 /// Seconds since the epoch.
 fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
+    since
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or(0)
 }
 
 /// This machine's name; empty where the system does not tell.
@@ -149,9 +159,13 @@ pub fn health_address(
         return Ok(None);
     }
     let ip = address.unwrap_or_else(|| "0.0.0.0".to_owned());
-    let ip = ip.parse().map_err(|_| format!("AMBASSADOR_HEALTHCHECK_BIND_ADDRESS: `{ip}`"))?;
+    let ip = ip
+        .parse()
+        .map_err(|_| format!("AMBASSADOR_HEALTHCHECK_BIND_ADDRESS: `{ip}`"))?;
     let port = port.unwrap_or_else(|| "8877".to_owned());
-    let port = port.parse().map_err(|_| format!("AMBASSADOR_HEALTHCHECK_BIND_PORT: `{port}`"))?;
+    let port = port
+        .parse()
+        .map_err(|_| format!("AMBASSADOR_HEALTHCHECK_BIND_PORT: `{port}`"))?;
     Ok(Some(std::net::SocketAddr::new(ip, port)))
 }
 
@@ -169,10 +183,20 @@ mod tests {
 
     #[test]
     fn truth_values() {
-        for (value, expected) in
-            [("", false), ("0", false), ("False", false), ("no", false), ("off", false), ("1", true), ("x", true)]
-        {
-            assert_eq!(truthy(&BTreeMap::from([("V", value)]), "V"), expected, "{value}");
+        for (value, expected) in [
+            ("", false),
+            ("0", false),
+            ("False", false),
+            ("no", false),
+            ("off", false),
+            ("1", true),
+            ("x", true),
+        ] {
+            assert_eq!(
+                truthy(&BTreeMap::from([("V", value)]), "V"),
+                expected,
+                "{value}"
+            );
         }
         assert!(!truthy(&BTreeMap::new(), "V"));
     }
@@ -180,7 +204,8 @@ mod tests {
     #[test]
     fn variables_without_effect_are_named_once() {
         assert_eq!(notice(&BTreeMap::new()), None);
-        let environment = BTreeMap::from([("SCOUT_DISABLE", "1"), ("DIAGD_ONLY", "1"), ("HOME", "/")]);
+        let environment =
+            BTreeMap::from([("SCOUT_DISABLE", "1"), ("DIAGD_ONLY", "1"), ("HOME", "/")]);
         assert_eq!(
             notice(&environment).as_deref(),
             Some("These variables have no effect here: DIAGD_ONLY, SCOUT_DISABLE")

@@ -1,15 +1,26 @@
 //! The subcommands as a user runs them: the real binary, its output and its exit codes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise; the helpers are not marked as tests"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn fixtures(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures")
+        .join(name)
 }
 
 fn legate(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_legate")).args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_legate"))
+        .args(args)
+        .output()
+        .unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -25,7 +36,11 @@ fn marks(folder: &Path) -> BTreeSet<(String, u64, String)> {
         for (index, line) in text.lines().enumerate() {
             // The header explains the mark; it is none.
             if let Some((_, code)) = line.split_once("# <- ").filter(|_| !line.starts_with('#')) {
-                marks.insert((path.display().to_string(), index as u64 + 1, code.to_owned()));
+                marks.insert((
+                    path.display().to_string(),
+                    index as u64 + 1,
+                    code.to_owned(),
+                ));
             }
         }
     }
@@ -50,11 +65,18 @@ fn twelve_mistakes_give_twelve_diagnostics() {
         .collect();
     let expected = marks(&folder);
     assert_eq!(expected.len(), 12);
-    assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), expected, "{items:#?}");
+    assert_eq!(
+        found.iter().cloned().collect::<BTreeSet<_>>(),
+        expected,
+        "{items:#?}"
+    );
     assert_eq!(found.len(), 12, "{items:#?}");
     // Every one of them says what to do.
     for item in &items {
-        assert!(item["help"].is_string() || item["code"] == "E-YAML", "no help: {item:#}");
+        assert!(
+            item["help"].is_string() || item["code"] == "E-YAML",
+            "no help: {item:#}"
+        );
     }
 }
 
@@ -64,11 +86,16 @@ fn the_text_report_has_a_caret_under_the_field() {
     let output = legate(&["check", folder.to_str().unwrap()]);
     let text = stdout(&output);
     assert!(text.contains("error[E-MAP-RESOLVER]"), "{text}");
-    let (file, line, _) =
-        marks(&folder).into_iter().find(|(_, _, code)| code == "E-MAP-RESOLVER").unwrap();
+    let (file, line, _) = marks(&folder)
+        .into_iter()
+        .find(|(_, _, code)| code == "E-MAP-RESOLVER")
+        .unwrap();
     assert!(text.contains(&format!("--> {file}:{line}:13")), "{text}");
     assert!(text.contains("  resolver: nosuch"), "{text}");
-    assert!(!text.contains('\u{1b}'), "no colours when it is no terminal");
+    assert!(
+        !text.contains('\u{1b}'),
+        "no colours when it is no terminal"
+    );
     let summary = String::from_utf8_lossy(&output.stderr);
     assert!(summary.contains("11 errors, 1 warning"), "{summary}");
 }
@@ -122,16 +149,23 @@ fn explain_names_the_winner_and_why_rivals_lost() {
         let mut args = vec!["explain", path, "--url", "http://a.test/cart/1"];
         args.extend(more);
         let output = legate(&args);
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         stdout(&output)
     };
     let get = explain(&[]);
     assert!(get.contains("default/wide"), "{get}");
-    assert!(get.contains("default/posts") && get.contains("method"), "{get}");
+    assert!(
+        get.contains("default/posts") && get.contains("method"),
+        "{get}"
+    );
     let post = explain(&["-X", "POST"]);
     assert!(post.contains("default/posts"), "{post}");
-    let json: serde_json::Value =
-        serde_json::from_str(&explain(&["--output", "json"])).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&explain(&["--output", "json"])).unwrap();
     assert!(json.is_object(), "{json:#}");
 }
 
@@ -166,7 +200,11 @@ fn crds_equal_the_committed_ones() {
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let name = entry.unwrap().file_name();
         let read = |folder: &Path| std::fs::read_to_string(folder.join(&name)).unwrap();
-        assert_eq!(read(folder.path()), read(&committed), "{name:?}: cargo xtask generate");
+        assert_eq!(
+            read(folder.path()),
+            read(&committed),
+            "{name:?}: cargo xtask generate"
+        );
         count += 1;
     }
     assert_eq!(count, 13, "one file per kind");
@@ -199,10 +237,19 @@ fn usage_errors_exit_2_and_a_busy_port_exits_3() {
 #[test]
 fn completions_and_help_are_there() {
     for shell in ["bash", "zsh", "fish"] {
-        assert!(stdout(&legate(&["completions", shell])).contains("legate"), "{shell}");
+        assert!(
+            stdout(&legate(&["completions", shell])).contains("legate"),
+            "{shell}"
+        );
     }
     let help = stdout(&legate(&["run", "--help"]));
-    for flag in ["--demo", "--port-offset", "--port-map", "--admin-addr", "--workers"] {
+    for flag in [
+        "--demo",
+        "--port-offset",
+        "--port-map",
+        "--admin-addr",
+        "--workers",
+    ] {
         assert!(help.contains(flag), "{flag}");
     }
 }

@@ -1,5 +1,11 @@
 //! The examples, run for real: the binary, `--demo`, and what the README promises.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise; the helpers are not marked as tests"
+)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -38,7 +44,9 @@ fn free_offset() -> u16 {
     loop {
         let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = probe.local_addr().unwrap().port();
-        let offset = port.checked_sub(8080).filter(|offset| 8877_u16.checked_add(*offset).is_some());
+        let offset = port
+            .checked_sub(8080)
+            .filter(|offset| 8877_u16.checked_add(*offset).is_some());
         if let Some(offset) = offset
             && [8080, 8443, 8877].iter().all(|port| {
                 port + offset == probe.local_addr().unwrap().port()
@@ -53,7 +61,9 @@ fn free_offset() -> u16 {
 impl Demo {
     fn start(example: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(example);
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../examples")
+            .join(example);
         for file in std::fs::read_dir(from).unwrap() {
             let path = file.unwrap().path();
             std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
@@ -63,7 +73,13 @@ impl Demo {
             let mut child = Command::new(env!("CARGO_BIN_EXE_legate"))
                 .arg("run")
                 .arg(folder.path())
-                .args(["--demo", "--port-offset", &offset.to_string(), "--workers", "2"])
+                .args([
+                    "--demo",
+                    "--port-offset",
+                    &offset.to_string(),
+                    "--workers",
+                    "2",
+                ])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())
@@ -79,11 +95,19 @@ impl Demo {
                 if text[before..].starts_with("Ctrl-C ends it.") {
                     // The rest must be read, or the process blocks on a full pipe one day.
                     std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
-                    return Self { child, folder, offset };
+                    return Self {
+                        child,
+                        folder,
+                        offset,
+                    };
                 }
             }
             let status = child.wait().unwrap();
-            assert_eq!(status.code(), Some(3), "only a busy port may end the start: {text}");
+            assert_eq!(
+                status.code(),
+                Some(3),
+                "only a busy port may end the start: {text}"
+            );
         }
         panic!("no free ports");
     }
@@ -108,7 +132,9 @@ impl Demo {
     }
 
     async fn https(&self, host: &str) -> Client {
-        Client::connect_tls(self.address(8443), &TlsOptions::sni(host)).await.unwrap()
+        Client::connect_tls(self.address(8443), &TlsOptions::sni(host))
+            .await
+            .unwrap()
     }
 
     fn terminate(&self) {
@@ -122,7 +148,10 @@ impl Demo {
 async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !ask().await {
-        assert!(std::time::Instant::now() < deadline, "not within 20 s: {what}");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "not within 20 s: {what}"
+        );
         tokio::task::yield_now().await;
     }
 }
@@ -130,7 +159,10 @@ async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
 async fn team(client: &mut Client, path: &str) -> String {
     let answer = client.get(SHOP, path).await.unwrap();
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    answer.json()["name"].as_str().unwrap_or_default().to_owned()
+    answer.json()["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[tokio::test]
@@ -139,30 +171,52 @@ async fn quickstart_serves_the_right_team() {
     let mut client = demo.https(SHOP).await;
     assert_eq!(team(&mut client, "/cart/1").await, "cart.cart");
     assert_eq!(team(&mut client, "/about").await, "web.web");
-    assert!(["catalog.catalog", "catalog-canary.catalog"]
-        .contains(&team(&mut client, "/catalog/x").await.as_str()));
+    assert!(
+        ["catalog.catalog", "catalog-canary.catalog"]
+            .contains(&team(&mut client, "/catalog/x").await.as_str())
+    );
     // The port that curl puts into the Host is taken off, declared or bound.
     for port in [8443, 8443 + demo.offset] {
-        let answer = client.get(&format!("{SHOP}:{port}"), "/cart/1").await.unwrap();
+        let answer = client
+            .get(&format!("{SHOP}:{port}"), "/cart/1")
+            .await
+            .unwrap();
         assert_eq!(answer.status, 200, "{port}");
     }
     // Cleartext is sent to https, and the location names no port.
     let mut plain = Client::connect(demo.address(8080)).await.unwrap();
-    for host in [SHOP.to_owned(), format!("{SHOP}:{}", 8080 + demo.offset), format!("{SHOP}:8080")] {
+    for host in [
+        SHOP.to_owned(),
+        format!("{SHOP}:{}", 8080 + demo.offset),
+        format!("{SHOP}:8080"),
+    ] {
         let answer = plain.get(&host, "/cart/1?a=b").await.unwrap();
         assert_eq!(answer.status, 301, "{host}");
-        assert_eq!(answer.header("location"), Some("https://shop.example.com/cart/1?a=b"));
+        assert_eq!(
+            answer.header("location"),
+            Some("https://shop.example.com/cart/1?a=b")
+        );
     }
 }
 
 #[tokio::test]
 async fn quickstart_keeps_minimum_tls_versions_apart() {
     let demo = Demo::start("quickstart");
-    let old = |host: &str| TlsOptions { versions: vec![&TLS12], ..TlsOptions::sni(host) };
-    tls(demo.address(8443), &old(SHOP)).await.expect("TLS 1.2 is enough for the shop");
-    let refused = tls(demo.address(8443), &old(VAULT)).await.err().map(|error| error.to_string());
+    let old = |host: &str| TlsOptions {
+        versions: vec![&TLS12],
+        ..TlsOptions::sni(host)
+    };
+    tls(demo.address(8443), &old(SHOP))
+        .await
+        .expect("TLS 1.2 is enough for the shop");
+    let refused = tls(demo.address(8443), &old(VAULT))
+        .await
+        .err()
+        .map(|error| error.to_string());
     assert!(refused.is_some_and(|text| text.contains("ProtocolVersion")));
-    tls(demo.address(8443), &TlsOptions::sni(VAULT)).await.expect("TLS 1.3");
+    tls(demo.address(8443), &TlsOptions::sni(VAULT))
+        .await
+        .expect("TLS 1.3");
     // A ClientHello of version 0x0302 (TLS 1.1) with the shop's name: alert 70.
     let answer = raw(demo.address(8443), &tls11_hello(SHOP)).await.unwrap();
     assert_eq!(answer.first(), Some(&0x15));
@@ -202,7 +256,8 @@ async fn quickstart_canary_takes_a_tenth() {
         tasks.spawn(async move {
             let mut canary = 0;
             for _ in 0..1250 {
-                canary += u32::from(team(&mut client, "/catalog/").await == "catalog-canary.catalog");
+                canary +=
+                    u32::from(team(&mut client, "/catalog/").await == "catalog-canary.catalog");
             }
             canary
         });
@@ -243,13 +298,20 @@ impl Load {
                 Ok(())
             });
         }
-        Self { stop, served, tasks }
+        Self {
+            stop,
+            served,
+            tasks,
+        }
     }
 
     /// Waits until so many more requests were served.
     async fn pass(&self, more: u64) {
         let goal = self.served.load(Ordering::Relaxed) + more;
-        eventually("the load goes on", async || self.served.load(Ordering::Relaxed) >= goal).await;
+        eventually("the load goes on", async || {
+            self.served.load(Ordering::Relaxed) >= goal
+        })
+        .await;
     }
 
     async fn finish(self) {
@@ -264,9 +326,13 @@ impl Load {
 async fn quickstart_changes_disturb_nobody() {
     let demo = Demo::start("quickstart");
     let load = Load::start(&demo, 64).await;
-    let (stream, _) = tls(demo.address(8443), &TlsOptions::sni(SHOP)).await.unwrap();
+    let (stream, _) = tls(demo.address(8443), &TlsOptions::sni(SHOP))
+        .await
+        .unwrap();
     let (mut socket, _) =
-        tokio_tungstenite::client_async(format!("wss://{SHOP}/cart/live"), stream).await.unwrap();
+        tokio_tungstenite::client_async(format!("wss://{SHOP}/cart/live"), stream)
+            .await
+            .unwrap();
     let mut ping = async |text: &str| {
         socket.send(Message::text(text)).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
@@ -277,7 +343,10 @@ async fn quickstart_changes_disturb_nobody() {
     // An edited Mapping changes the answer.
     let web = demo.read("team-web.yaml");
     for round in 0..5 {
-        demo.write("team-web.yaml", &web.replace("x-team: web", &format!("x-team: web-{round}")));
+        demo.write(
+            "team-web.yaml",
+            &web.replace("x-team: web", &format!("x-team: web-{round}")),
+        );
         eventually("the edit is served", async || {
             let answer = client.get(SHOP, "/about").await.unwrap();
             answer.header("x-team") == Some(format!("web-{round}").as_str())
@@ -296,7 +365,9 @@ async fn quickstart_changes_disturb_nobody() {
         pair.secret("gateway", "new-cert")
     );
     let open = async || {
-        tls(demo.address(8444), &TlsOptions::sni("new.example.com")).await.is_ok()
+        tls(demo.address(8444), &TlsOptions::sni("new.example.com"))
+            .await
+            .is_ok()
     };
     demo.write("extra.yaml", &extra);
     eventually("the new Listener is open", open).await;
@@ -308,7 +379,10 @@ async fn quickstart_changes_disturb_nobody() {
     demo.write("team-web.yaml", &format!("{web}\n---\nkind: [\n"));
     load.pass(200).await;
     assert_eq!(team(&mut client, "/about").await, "web.web");
-    demo.write("team-web.yaml", &web.replace("x-team: web", "x-team: mended"));
+    demo.write(
+        "team-web.yaml",
+        &web.replace("x-team: web", "x-team: mended"),
+    );
     eventually("the mended file is served", async || {
         client.get(SHOP, "/about").await.unwrap().header("x-team") == Some("mended")
     })
@@ -345,12 +419,17 @@ async fn sigterm_under_load_loses_no_request() {
             }
         });
     }
-    eventually("the load runs", async || started.load(Ordering::Relaxed) > 500).await;
+    eventually("the load runs", async || {
+        started.load(Ordering::Relaxed) > 500
+    })
+    .await;
     demo.terminate();
     for result in tasks.join_all().await {
         result.unwrap();
     }
-    let status = tokio::task::spawn_blocking(move || demo.child.wait().unwrap()).await.unwrap();
+    let status = tokio::task::spawn_blocking(move || demo.child.wait().unwrap())
+        .await
+        .unwrap();
     assert_eq!(status.code(), Some(0));
 }
 
@@ -362,9 +441,15 @@ async fn front_proxy_answers_rotate() {
         let mut client = Client::connect(demo.address(8080)).await.unwrap();
         let answer = client.get("any.test", "/service/1").await.unwrap();
         assert_eq!(answer.status, 200);
-        *counts.entry(answer.json()["address"].to_string()).or_insert(0) += 1;
+        *counts
+            .entry(answer.json()["address"].to_string())
+            .or_insert(0) += 1;
     }
-    assert_eq!(counts.values().copied().collect::<Vec<_>>(), [10, 10, 10], "{counts:?}");
+    assert_eq!(
+        counts.values().copied().collect::<Vec<_>>(),
+        [10, 10, 10],
+        "{counts:?}"
+    );
     let mut client = Client::connect(demo.address(8080)).await.unwrap();
     let answer = client.get("any.test", "/service/2").await.unwrap();
     assert_eq!(answer.json()["name"], "service-2.default");
@@ -375,20 +460,42 @@ async fn the_admin_server_answers() {
     let demo = Demo::start("quickstart");
     let mut client = Client::connect(demo.address(8877)).await.unwrap();
     for (path, wanted) in [
-        ("/ambassador/v0/check_alive", "Ambassador is alive and well\n"),
-        ("/ambassador/v0/check_ready", "Ambassador is ready and waiting\n"),
+        (
+            "/ambassador/v0/check_alive",
+            "Ambassador is alive and well\n",
+        ),
+        (
+            "/ambassador/v0/check_ready",
+            "Ambassador is ready and waiting\n",
+        ),
     ] {
         let answer = client.get("localhost", path).await.unwrap();
-        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, wanted));
+        assert_eq!(
+            (answer.status.as_u16(), answer.text().as_str()),
+            (200, wanted)
+        );
     }
-    for path in ["/metrics", "/config_dump", "/clusters", "/listeners", "/server_info", "/logging"] {
+    for path in [
+        "/metrics",
+        "/config_dump",
+        "/clusters",
+        "/listeners",
+        "/server_info",
+        "/logging",
+    ] {
         let answer = client.get("localhost", path).await.unwrap();
         assert_eq!(answer.status, 200, "{path}");
         assert!(!answer.text().contains("PRIVATE KEY"), "{path}");
         assert!(!answer.body.is_empty(), "{path}");
     }
     let level = client
-        .request("POST", "localhost", "/logging?level=debug", &[], bytes::Bytes::new())
+        .request(
+            "POST",
+            "localhost",
+            "/logging?level=debug",
+            &[],
+            bytes::Bytes::new(),
+        )
         .await
         .unwrap();
     assert_eq!(level.status, 200);
@@ -397,7 +504,8 @@ async fn the_admin_server_answers() {
 /// The mistakes of the check's test folder, served: what is good answers, nothing else suffers.
 #[test]
 fn a_folder_with_mistakes_still_serves() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/twelve-mistakes");
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/twelve-mistakes");
     let folder = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(fixture).unwrap() {
         let path = file.unwrap().path();
@@ -419,14 +527,25 @@ fn a_folder_with_mistakes_still_serves() {
         line.clear();
         assert!(errors.read_line(&mut line).unwrap() > 0, "ended at start");
     }
-    for (path, wanted) in
-        [("/sentinel/", "200"), ("/before/", "200"), ("/after/", "200"), ("/unknown-resolver/", "500")]
-    {
-        let mut stream = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, 8080 + offset)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n").unwrap();
+    for (path, wanted) in [
+        ("/sentinel/", "200"),
+        ("/before/", "200"),
+        ("/after/", "200"),
+        ("/unknown-resolver/", "500"),
+    ] {
+        let mut stream =
+            std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, 8080 + offset)).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        assert!(text.starts_with(&format!("HTTP/1.1 {wanted} ")), "{path}: {text}");
+        assert!(
+            text.starts_with(&format!("HTTP/1.1 {wanted} ")),
+            "{path}: {text}"
+        );
     }
     child.kill().unwrap();
     child.wait().unwrap();

@@ -26,11 +26,20 @@ fn the_table_of_the_specification() {
     let selecting = host("a.test", Some("team=x"));
     assert!(plain.verdict(&set(Some("*.test"), &[])).is_ok());
     assert_eq!(plain.verdict(&set(Some("b.test"), &[])), Err(Miss::Name));
-    assert_eq!(plain.verdict(&set(None, &["team=x"])), Err(Miss::NoHostname));
+    assert_eq!(
+        plain.verdict(&set(None, &["team=x"])),
+        Err(Miss::NoHostname)
+    );
     assert!(selecting.verdict(&set(None, &["team=x"])).is_ok());
-    assert_eq!(selecting.verdict(&set(Some("a.test"), &[])), Err(Miss::Labels));
+    assert_eq!(
+        selecting.verdict(&set(Some("a.test"), &[])),
+        Err(Miss::Labels)
+    );
     assert!(selecting.verdict(&set(Some("*"), &["team=x"])).is_ok());
-    assert_eq!(selecting.verdict(&set(Some("b.test"), &["team=x"])), Err(Miss::Name));
+    assert_eq!(
+        selecting.verdict(&set(Some("b.test"), &["team=x"])),
+        Err(Miss::Name)
+    );
 }
 
 #[test]

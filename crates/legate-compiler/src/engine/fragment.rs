@@ -18,7 +18,7 @@ pub(super) struct Fragment {
     /// The version that is compiled: the current one, or the last good one in its place.
     pub(super) member: Member,
     /// The group that it belongs to; `None` when it takes no part in routing.
-    pub(super) group: Option<GroupKey>,
+    pub(super) group: Option<Arc<GroupKey>>,
     /// What there is to say about the current version by itself.
     pub(super) diagnostics: Vec<Diagnostic>,
     /// The same, if the namespace is one that we know.
@@ -106,7 +106,7 @@ impl Fragment {
         let member = &self.member;
         self.group = member
             .matching()
-            .map(|matching| GroupKey::new(matching, &member.class));
+            .map(|matching| Arc::new(GroupKey::new(matching, &member.class)));
     }
 }
 

@@ -14,14 +14,15 @@ use crate::emit::{Store, put};
 use crate::endpoints::EndpointIndex;
 use crate::group::{Assembled, GroupContext, GroupKey, Member, Row, assemble};
 use crate::options::Options;
+use crate::policy::PolicyCache;
 use crate::resources::Resources;
 use crate::select::order;
 
 /// Groups and sets of the last compile.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    pub(super) groups: BTreeMap<GroupKey, Group>,
-    dirty: BTreeSet<GroupKey>,
+    pub(super) groups: BTreeMap<Arc<GroupKey>, Box<Group>>,
+    dirty: BTreeSet<Arc<GroupKey>>,
     pub(super) sets: BTreeMap<SetKey, Set>,
     pub(super) route_sets: Table<RouteSetKey, RouteSet>,
     /// The sets that each Host takes, by the Host's place.
@@ -54,7 +55,12 @@ pub(super) struct Set {
 
 impl Groups {
     /// A Mapping was compiled again: it leaves one group, enters another, or just changed.
-    pub(super) fn moved(&mut self, key: &ObjectKey, old: Option<GroupKey>, new: Option<GroupKey>) {
+    pub(super) fn moved(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<Arc<GroupKey>>,
+        new: Option<Arc<GroupKey>>,
+    ) {
         if old != new {
             if let Some(old) = &old
                 && let Some(group) = self.groups.get_mut(old)
@@ -63,8 +69,8 @@ impl Groups {
             }
             if let Some(new) = &new {
                 let members = &mut self.groups.entry(new.clone()).or_default().members;
-                let place = members
-                    .partition_point(|member| (order(member), member) < (order(key), key));
+                let place =
+                    members.partition_point(|member| (order(member), member) < (order(key), key));
                 members.insert(place, key.clone());
             }
             self.dirty.extend(old);
@@ -73,7 +79,7 @@ impl Groups {
     }
 
     /// Assembles dirty groups and brings sets and tables up to date.
-    fn update(&mut self, fragments: &BTreeMap<ObjectKey, Fragment>, pass: &UpdatePass<'_>) {
+    fn update(&mut self, fragments: &BTreeMap<ObjectKey, Box<Fragment>>, pass: &UpdatePass<'_>) {
         if pass.all {
             self.dirty = self.groups.keys().cloned().collect();
         }
@@ -111,7 +117,7 @@ impl Groups {
     }
 
     /// Keeps count of the rows of each set.
-    fn count_rows(&mut self, old_rows: &[(Row, bool)], new_rows: &[GroupKey]) {
+    fn count_rows(&mut self, old_rows: &[(Row, bool)], new_rows: &[Arc<GroupKey>]) {
         for key in new_rows {
             let Some(row) = self.groups.get(key).and_then(|g| g.assembled.row.as_ref()) else {
                 continue;
@@ -193,7 +199,7 @@ impl Groups {
     fn exchange(
         &mut self,
         mut old_rows: Vec<(Row, bool)>,
-        mut new_rows: Vec<GroupKey>,
+        mut new_rows: Vec<Arc<GroupKey>>,
         flipped: &BTreeSet<SetKey>,
         pass: &UpdatePass<'_>,
     ) {
@@ -208,8 +214,8 @@ impl Groups {
                 let row = group.assembled.row.as_ref();
                 row.is_some_and(|row| flipped.contains(&row.set))
             });
-            let touched: BTreeSet<GroupKey> = touched.map(|(key, _)| key.clone()).collect();
-            let known: BTreeSet<GroupKey> = new_rows.iter().cloned().collect();
+            let touched: BTreeSet<Arc<GroupKey>> = touched.map(|(key, _)| key.clone()).collect();
+            let known: BTreeSet<Arc<GroupKey>> = new_rows.iter().cloned().collect();
             new_rows.extend(touched.difference(&known).cloned());
         }
         for key in new_rows {
@@ -264,6 +270,7 @@ impl Engine {
         let Some(module) = &self.module else {
             return;
         };
+        let policies = PolicyCache::default();
         let pass = UpdatePass {
             all: work.group_all,
             hosts_changed: hosts_changed || work.group_all && self.groups.taken.is_empty(),
@@ -273,6 +280,7 @@ impl Engine {
                 headers: &module.headers,
                 auth: self.auth,
                 mode: options.mode,
+                policies: &policies,
             },
             resources,
             endpoints: &self.endpoints,

@@ -65,7 +65,11 @@ impl Engine {
 
     fn diagnostics(&self, resources: &Resources, options: &Options) -> Vec<Diagnostic> {
         let mut all = self.skipped.summary(options);
-        all.extend(self.module.iter().flat_map(|module| module.diagnostics.iter().cloned()));
+        all.extend(
+            self.module
+                .iter()
+                .flat_map(|module| module.diagnostics.iter().cloned()),
+        );
         all.extend(self.fronts.frontends.diagnostics.iter().cloned());
         all.extend(self.others.values().flatten().cloned());
         let mut uncertain = Vec::new();

@@ -34,7 +34,7 @@ pub(super) struct Engine {
     pub(super) endpoints: EndpointIndex,
     /// Diagnostics of objects that no other pass reports about.
     pub(super) others: BTreeMap<ObjectKey, Vec<Diagnostic>>,
-    pub(super) fragments: BTreeMap<ObjectKey, Fragment>,
+    pub(super) fragments: BTreeMap<ObjectKey, Box<Fragment>>,
     pub(super) groups: Groups,
     pub(super) snapshot: Arc<Snapshot>,
     /// Objects other than Mappings that the last compile rejected.
@@ -89,12 +89,7 @@ impl Engine {
         self.compile(work, resources, options)
     }
 
-    fn compile(
-        &mut self,
-        mut work: Work,
-        resources: &Resources,
-        options: &Options,
-    ) -> Compilation {
+    fn compile(&mut self, mut work: Work, resources: &Resources, options: &Options) -> Compilation {
         self.module(&mut work, resources, options);
         let Some(module) = &self.module else {
             // Unreachable: the line above fills it. Nothing would be the safe answer.
@@ -107,7 +102,7 @@ impl Engine {
         } else {
             super::frontends::Changed::default()
         };
-        self.fragments(&work, resources, options);
+        self.fragments(&mut work, resources, options);
         if hosts.classes {
             for (key, fragment) in &mut self.fragments {
                 let old = fragment.group.clone();
@@ -212,7 +207,7 @@ impl Engine {
     }
 
     /// Lowers and resolves again what is dirty, and what depends on it.
-    fn fragments(&mut self, work: &Work, resources: &Resources, options: &Options) {
+    fn fragments(&mut self, work: &mut Work, resources: &Resources, options: &Options) {
         let Some(module) = &self.module else {
             return;
         };
@@ -224,7 +219,7 @@ impl Engine {
             endpoints: &self.endpoints,
             has_resolvers: self.has_resolvers,
         };
-        let mut keys = work.mappings.clone();
+        let mut keys = std::mem::take(&mut work.mappings);
         if work.resolve_all {
             keys.extend(self.fragments.keys().cloned());
         } else if !work.dependencies.is_empty() {
@@ -238,7 +233,7 @@ impl Engine {
             let held = resources
                 .get(&key)
                 .filter(|held| select::is_ours(&held.current, &key, options));
-            let previous = self.fragments.get(&key);
+            let previous = self.fragments.get(&key).map(|fragment| &**fragment);
             let old = previous.and_then(|fragment| fragment.group.clone());
             let hosts = &self.fronts.hosts;
             let new = held.and_then(|held| Fragment::new(held, previous, hosts, &context));
@@ -246,7 +241,7 @@ impl Engine {
             self.groups.moved(&key, old, group);
             match new {
                 Some(fragment) => {
-                    self.fragments.insert(key, fragment);
+                    self.fragments.insert(key, Box::new(fragment));
                 }
                 None => {
                     self.fragments.remove(&key);

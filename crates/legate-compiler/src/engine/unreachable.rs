@@ -52,7 +52,12 @@ fn takes_all(route: &Route) -> Option<&str> {
     let matches = &route.matches;
     let served = match &route.action {
         Action::Forward(split) => {
-            split.targets.iter().map(|target| target.weight).sum::<u32>() >= split.of
+            split
+                .targets
+                .iter()
+                .map(|target| target.weight)
+                .sum::<u32>()
+                >= split.of
         }
         _ => true,
     };
@@ -71,8 +76,10 @@ fn takes_all(route: &Route) -> Option<&str> {
 
 fn hides(groups: &Groups, earlier: &Row, later: &Row) -> bool {
     let (first, second) = (&earlier.route.value, &later.route.value);
-    let (Some(prefix), PathMatch::Prefix { value, ignore_case } | PathMatch::Exact { value, ignore_case }) =
-        (takes_all(first), &second.matches.path)
+    let (
+        Some(prefix),
+        PathMatch::Prefix { value, ignore_case } | PathMatch::Exact { value, ignore_case },
+    ) = (takes_all(first), &second.matches.path)
     else {
         return false;
     };

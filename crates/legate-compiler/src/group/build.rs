@@ -90,7 +90,12 @@ pub(super) fn forwarding(
         });
     }
     let action = match targets.as_slice() {
-        [Target { to: Destination::Fail(fail), .. }] => Action::Fail(fail.clone()),
+        [
+            Target {
+                to: Destination::Fail(fail),
+                ..
+            },
+        ] => Action::Fail(fail.clone()),
         _ => Action::Forward(Split { targets, of: 100 }),
     };
     let present: Vec<&Member> = shares

@@ -99,7 +99,11 @@ fn added(
 ) -> Vec<HeaderAdd> {
     let mut merged = Headers::new();
     for member in members {
-        for (name, add) in field(&member.lowered.changes).or(default).into_iter().flatten() {
+        for (name, add) in field(&member.lowered.changes)
+            .or(default)
+            .into_iter()
+            .flatten()
+        {
             merged.insert(name.clone(), add.clone());
         }
     }
@@ -141,22 +145,34 @@ fn disagreements(
     check(
         "spec.add_request_headers",
         merged,
-        differ(members, |c| c.add_request.as_ref().or(defaults.add_request.as_ref())),
+        differ(members, |c| {
+            c.add_request.as_ref().or(defaults.add_request.as_ref())
+        }),
     );
     check(
         "spec.add_response_headers",
         merged,
-        differ(members, |c| c.add_response.as_ref().or(defaults.add_response.as_ref())),
+        differ(members, |c| {
+            c.add_response.as_ref().or(defaults.add_response.as_ref())
+        }),
     );
     check(
         "spec.remove_request_headers",
         last_wins,
-        differ(members, |c| c.remove_request.as_ref().or(defaults.remove_request.as_ref())),
+        differ(members, |c| {
+            c.remove_request
+                .as_ref()
+                .or(defaults.remove_request.as_ref())
+        }),
     );
     check(
         "spec.remove_response_headers",
         last_wins,
-        differ(members, |c| c.remove_response.as_ref().or(defaults.remove_response.as_ref())),
+        differ(members, |c| {
+            c.remove_response
+                .as_ref()
+                .or(defaults.remove_response.as_ref())
+        }),
     );
     check(
         "spec.allow_upgrade",
@@ -164,7 +180,9 @@ fn disagreements(
         differ(members, |c| c.upgrades.as_ref()),
     );
     let by_matching = |differs: &dyn Fn(&Member) -> bool| members.iter().any(|m| differs(m));
-    let case = founder.matching().and_then(|matching| matching.case_sensitive);
+    let case = founder
+        .matching()
+        .and_then(|matching| matching.case_sensitive);
     check(
         "spec.case_sensitive",
         "the first member decides, else the last that sets it",
@@ -182,7 +200,11 @@ fn disagreements(
         by_matching(&|m| m.class != founder.class),
     );
     for (path, rule) in fields {
-        diagnostics.extend(members.iter().map(|member| notice(member, members, path, rule)));
+        diagnostics.extend(
+            members
+                .iter()
+                .map(|member| notice(member, members, path, rule)),
+        );
     }
 }
 
@@ -190,9 +212,7 @@ fn differ<'a, T: PartialEq + 'a>(
     members: &[&'a Member],
     value: impl Fn(&'a Changes) -> Option<&'a T>,
 ) -> bool {
-    let mut values = members
-        .iter()
-        .map(|&member| value(&member.lowered.changes));
+    let mut values = members.iter().map(|&member| value(&member.lowered.changes));
     let first = values.next();
     values.any(|value| Some(value) != first)
 }

@@ -69,7 +69,13 @@ fn settings(first: &MappingSpec, later: &MappingSpec) -> Option<Mismatch> {
             later.cluster_max_connection_lifetime_ms.as_ref(),
         )
     })
-    .or_else(|| check("spec.keepalive", first.keepalive.as_ref(), later.keepalive.as_ref()))
+    .or_else(|| {
+        check(
+            "spec.keepalive",
+            first.keepalive.as_ref(),
+            later.keepalive.as_ref(),
+        )
+    })
     .or_else(|| check("spec.labels", first.labels.as_ref(), later.labels.as_ref()))
     .or_else(|| {
         check(

@@ -7,8 +7,8 @@ use legate_api::mapping::MappingSpec;
 use legate_config::policy::{HeaderAdd, HostRewrite, RegexReplace};
 use legate_config::template::Template;
 
-use super::matching::is_header_name;
 use super::Report;
+use super::matching::is_header_name;
 use crate::codes;
 use crate::regex;
 
@@ -81,7 +81,10 @@ pub(super) fn changes(spec: &MappingSpec, redirects: bool, report: &mut Report) 
         })
     };
     let remove_request = removes("spec.remove_request_headers", &spec.remove_request_headers);
-    let remove_response = removes("spec.remove_response_headers", &spec.remove_response_headers);
+    let remove_response = removes(
+        "spec.remove_response_headers",
+        &spec.remove_response_headers,
+    );
     let mut changes = Changes {
         add_request,
         add_response,
@@ -117,13 +120,23 @@ pub(crate) fn header_adds(
             .bytes()
             .any(|byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
         {
-            bad(written, "a header value holds no control characters".to_owned());
+            bad(
+                written,
+                "a header value holds no control characters".to_owned(),
+            );
             continue;
         }
         match Template::parse(&header.value) {
             Ok(value) => {
                 let append = header.append.unwrap_or(true);
-                result.insert(name.clone(), HeaderAdd { name, value, append });
+                result.insert(
+                    name.clone(),
+                    HeaderAdd {
+                        name,
+                        value,
+                        append,
+                    },
+                );
             }
             Err(error) => bad(written, format!("the value cannot be read: {error}")),
         }
@@ -179,7 +192,11 @@ fn rewrites(spec: &MappingSpec, report: &mut Report) -> Option<RegexReplace> {
         }
         return None;
     };
-    if spec.rewrite.as_deref().is_some_and(|rewrite| rewrite != "/") {
+    if spec
+        .rewrite
+        .as_deref()
+        .is_some_and(|rewrite| rewrite != "/")
+    {
         report.ignored(
             codes::W_IGNORED,
             "spec.rewrite",
@@ -211,7 +228,11 @@ pub(super) fn replacement(
                 regex::Blame::Pattern => "pattern",
                 regex::Blame::Substitution => "substitution",
             };
-            report.fatal(codes::E_MAP_REGEX, &format!("{field}.{part}"), error.to_string());
+            report.fatal(
+                codes::E_MAP_REGEX,
+                &format!("{field}.{part}"),
+                error.to_string(),
+            );
             None
         }
     }
@@ -233,7 +254,10 @@ fn host_rewrite(spec: &MappingSpec, report: &mut Report) -> HostRewrite {
             "`host_rewrite` wins over `auto_host_rewrite`",
         );
     }
-    if text.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'/' | b'?' | b'#' | b'@')) {
+    if text
+        .bytes()
+        .any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'/' | b'?' | b'#' | b'@'))
+    {
         report.fatal(
             codes::E_MAP_HEADER,
             "spec.host_rewrite",
@@ -267,7 +291,11 @@ fn durations(spec: &MappingSpec, changes: &mut Changes, report: &mut Report) {
         let value = value?;
         match u64::try_from(value) {
             Ok(0) if !zero => {
-                report.fatal(codes::E_MAP_DURATION, field, "the duration must be more than 0");
+                report.fatal(
+                    codes::E_MAP_DURATION,
+                    field,
+                    "the duration must be more than 0",
+                );
                 None
             }
             Ok(value) => Some(value),

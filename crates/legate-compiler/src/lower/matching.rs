@@ -227,12 +227,7 @@ impl Headers {
 }
 
 /// A condition on a text; `.*` means present.
-fn string_match(
-    value: &str,
-    regex: bool,
-    path: &str,
-    report: &mut Report,
-) -> Option<StringMatch> {
+fn string_match(value: &str, regex: bool, path: &str, report: &mut Report) -> Option<StringMatch> {
     if !regex {
         return Some(StringMatch::Exact(value.to_owned()));
     }
@@ -362,7 +357,11 @@ fn query(spec: &MappingSpec, report: &mut Report) -> (Vec<NamedMatch>, Vec<Condi
     let mut conditions = Vec::new();
     let fields = [
         ("spec.query_parameters", &spec.query_parameters, false),
-        ("spec.regex_query_parameters", &spec.regex_query_parameters, true),
+        (
+            "spec.regex_query_parameters",
+            &spec.regex_query_parameters,
+            true,
+        ),
     ];
     for (field, map, regex) in fields {
         for (name, value) in map {
@@ -390,8 +389,20 @@ pub(crate) fn is_header_name(name: &str) -> bool {
             matches!(byte, b'a'..=b'z' | b'0'..=b'9')
                 || matches!(
                     byte,
-                    b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_'
-                        | b'`' | b'|' | b'~'
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
                 )
         })
 }

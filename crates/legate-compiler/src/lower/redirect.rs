@@ -3,8 +3,8 @@
 use legate_api::mapping::MappingSpec;
 use legate_config::policy::RegexReplace;
 
-use super::changes::{is_path_text, replacement};
 use super::Report;
+use super::changes::{is_path_text, replacement};
 use crate::codes;
 use crate::service::{Scheme, Service, ServiceHost};
 
@@ -119,7 +119,10 @@ fn without_redirect(spec: &MappingSpec, report: &mut Report) {
         ("spec.path_redirect", spec.path_redirect.is_some()),
         ("spec.prefix_redirect", spec.prefix_redirect.is_some()),
         ("spec.regex_redirect", spec.regex_redirect.is_some()),
-        ("spec.redirect_response_code", spec.redirect_response_code.is_some()),
+        (
+            "spec.redirect_response_code",
+            spec.redirect_response_code.is_some(),
+        ),
     ];
     for (field, _) in fields.iter().filter(|(_, given)| *given) {
         report.ignored(

@@ -127,7 +127,9 @@ fn hex(cursor: &mut Cursor<'_>, start: usize) -> Result<char, RegexError> {
         None => (rest.get(..2).unwrap_or(""), 2),
     };
     let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    let c = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
+    let c = u32::from_str_radix(digits, 16)
+        .ok()
+        .and_then(char::from_u32);
     match c {
         Some(c) if valid => {
             cursor.at += skip;
@@ -181,7 +183,11 @@ fn posix(cursor: &mut Cursor<'_>, out: &mut String) -> Result<bool, RegexError> 
         "space", "upper", "word", "xdigit",
     ];
     let at = cursor.at;
-    let Some((inner, _)) = cursor.rest().get(2..).and_then(|rest| rest.split_once(":]")) else {
+    let Some((inner, _)) = cursor
+        .rest()
+        .get(2..)
+        .and_then(|rest| rest.split_once(":]"))
+    else {
         return Ok(false);
     };
     let name = inner.strip_prefix('^').unwrap_or(inner);

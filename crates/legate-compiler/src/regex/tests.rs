@@ -96,7 +96,10 @@ fn large_patterns_are_refused_quickly() {
     ] {
         assert!(check(&bomb).is_err());
     }
-    assert!(check(&"(abc|def)?".repeat(60)).is_ok(), "Envoy's 200 is not the limit");
+    assert!(
+        check(&"(abc|def)?".repeat(60)).is_ok(),
+        "Envoy's 200 is not the limit"
+    );
 }
 
 #[test]
@@ -111,7 +114,8 @@ fn substitutions_name_groups_of_the_pattern() {
             Replacement::Group(0),
         ]
     );
-    let blame = |pattern, substitution| check_replace(pattern, substitution).expect_err("refused").1;
+    let blame =
+        |pattern, substitution| check_replace(pattern, substitution).expect_err("refused").1;
     assert_eq!(blame("a", r"\1"), Blame::Substitution);
     assert_eq!(blame("a", r"\x"), Blame::Substitution);
     assert_eq!(blame("a", "\\"), Blame::Substitution);

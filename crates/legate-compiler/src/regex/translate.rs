@@ -153,7 +153,10 @@ impl Pass<'_> {
             return Ok(None);
         }
         for bound in std::iter::once(low).chain(high.filter(|high| !high.is_empty())) {
-            if bound.parse::<u32>().map_or(true, |count| count > MAX_REPEAT) {
+            if bound
+                .parse::<u32>()
+                .map_or(true, |count| count > MAX_REPEAT)
+            {
                 let message = format!("a repetition count is at most {MAX_REPEAT}");
                 return Err(self.cursor.error(start, message));
             }
@@ -184,7 +187,9 @@ impl Pass<'_> {
         let flags = self.cursor.rest().get(..flags_end).unwrap_or("");
         let known = |c: char| matches!(c, 'i' | 'm' | 's' | 'U' | '-');
         if !flags.chars().all(known) || flags.matches('-').count() > 1 || flags.ends_with('-') {
-            return Err(self.cursor.error(start, format!("unknown group `(?{flags}`")));
+            return Err(self
+                .cursor
+                .error(start, format!("unknown group `(?{flags}`")));
         }
         self.out.push_str("(?");
         self.out.push_str(flags);
@@ -203,13 +208,19 @@ impl Pass<'_> {
     /// Nothing refers to names, and RE2 is more liberal with them: they become plain groups.
     fn named_group(&mut self, start: usize) -> Result<(), RegexError> {
         let Some((name, _)) = self.cursor.rest().split_once('>') else {
-            return Err(self.cursor.error(start, "the name of a group is not closed"));
+            return Err(self
+                .cursor
+                .error(start, "the name of a group is not closed"));
         };
         if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
-            return Err(self.cursor.error(start, format!("`{name}` is no group name")));
+            return Err(self
+                .cursor
+                .error(start, format!("`{name}` is no group name")));
         }
         if !self.names.insert(name) {
-            return Err(self.cursor.error(start, format!("group name `{name}` twice")));
+            return Err(self
+                .cursor
+                .error(start, format!("group name `{name}` twice")));
         }
         self.cursor.at += name.len() + 1;
         self.groups += 1;
@@ -239,7 +250,9 @@ impl Pass<'_> {
                 self.out.push(c);
             }
             Some('C') => {
-                return Err(self.cursor.error(start, r"`\C` (any byte) is not supported"));
+                return Err(self
+                    .cursor
+                    .error(start, r"`\C` (any byte) is not supported"));
             }
             _ if classes::perl(&mut self.cursor, &mut self.out, false) => {}
             _ if classes::unicode(&mut self.cursor, &mut self.out, start)? => {}

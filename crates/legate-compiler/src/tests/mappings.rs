@@ -15,7 +15,8 @@ use crate::Compilation;
 
 /// The row founded by a Mapping of the default namespace, or `namespace/name`.
 fn row<'a>(compilation: &'a Compilation, name: &str) -> &'a Route {
-    find(compilation, name).unwrap_or_else(|| panic!("no row of {name}: {:#?}", compilation.diagnostics))
+    find(compilation, name)
+        .unwrap_or_else(|| panic!("no row of {name}: {:#?}", compilation.diagnostics))
 }
 
 fn find<'a>(compilation: &'a Compilation, name: &str) -> Option<&'a Route> {
@@ -85,7 +86,11 @@ fn target<'a>(
     match &target.to {
         Destination::Cluster { cluster, policies } => (
             compilation.snapshot.clusters.get(cluster).expect("cluster"),
-            compilation.snapshot.policies.get(policies).expect("policies"),
+            compilation
+                .snapshot
+                .policies
+                .get(policies)
+                .expect("policies"),
         ),
         Destination::Fail(fail) => panic!("fails: {fail:?}"),
     }

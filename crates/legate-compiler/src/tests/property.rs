@@ -23,8 +23,20 @@ fn pick<T: Clone + std::fmt::Debug + 'static>(options: Vec<T>) -> impl Strategy<
 fn mappings() -> impl Strategy<Value = Object> {
     let name = pick(vec!["a", "b", "c", "d.apps"]);
     let prefix = pick(vec!["/", "/x/", "/x(", "/.well-known/acme-challenge/"]);
-    let host = pick(vec![json!("*"), json!("a.test"), json!("*.test"), Value::Null]);
-    let service = pick(vec!["s", "s:81", "https://s", "ftp://s", "t.apps", "10.0.0.1"]);
+    let host = pick(vec![
+        json!("*"),
+        json!("a.test"),
+        json!("*.test"),
+        Value::Null,
+    ]);
+    let service = pick(vec![
+        "s",
+        "s:81",
+        "https://s",
+        "ftp://s",
+        "t.apps",
+        "10.0.0.1",
+    ]);
     let extra = pick(vec![
         json!({}),
         json!({"weight": 60}),
@@ -122,7 +134,11 @@ fn others() -> impl Strategy<Value = Object> {
         module(json!({"cluster_request_timeout_ms": 1, "liveness_probe": {"enabled": false}})),
         module(json!({"defaults": {"add_request_headers": {"x-m": {"value": "m"}}}})),
         crd("TLSContext", "c", json!({"sni": "c.test"})),
-        crd("TLSContext", "c", json!({"min_tls_version": "v1.3", "max_tls_version": "v1.2"})),
+        crd(
+            "TLSContext",
+            "c",
+            json!({"min_tls_version": "v1.3", "max_tls_version": "v1.2"}),
+        ),
         crd("TLSContext", "c.apps", json!({"sni": "apps.test"})),
         crd("AuthService", "auth", json!({"auth_service": "auth"})),
         crd("KubernetesEndpointResolver", "mine", json!({})),

@@ -40,6 +40,7 @@ pub(crate) struct Conn {
     pub(crate) upgrade: RefCell<Option<Pending>>,
     ending: Cell<bool>,
     abandoned: Cell<(Instant, u32)>,
+    excess: Cell<u32>,
     _registered: Registered,
     _counted: ActiveConnection,
 }
@@ -74,6 +75,7 @@ impl Conn {
             upgrade: RefCell::new(None),
             ending: Cell::new(false),
             abandoned: Cell::new((Instant::now(), 0)),
+            excess: Cell::new(0),
             _registered: opened.registered,
             _counted: opened.counted,
         })
@@ -87,13 +89,17 @@ impl Conn {
     }
 
     /// The client gave a request up. One that does so all the time (a reset flood costs it little
-    /// and us much) loses its HTTP/2 connection, politely.
+    /// and us much) loses its HTTP/2 connection: politely at first, and at once when it goes on.
     pub(crate) fn note_abandoned(&self) {
         let (since, count) = self.abandoned.get();
         if since.elapsed() < Duration::from_secs(1) {
             self.abandoned.set((since, count + 1));
             if count >= MAX_ABANDONED {
                 self.end_soon();
+                self.excess.set(self.excess.get() + 1);
+                if self.excess.get() > MAX_ABANDONED {
+                    self.watch.shut();
+                }
             }
         } else {
             self.abandoned.set((Instant::now(), 1));

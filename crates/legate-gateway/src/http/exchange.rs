@@ -132,11 +132,12 @@ impl Exchange {
         self.request_ended.get().is_some()
     }
 
-    /// The upstream's response headers are here.
-    pub(crate) fn response_began(&self) {
+    /// The upstream's response headers are here. Returns now.
+    pub(crate) fn response_began(&self) -> Instant {
         let now = Instant::now();
         self.response_began.set(Some(now));
         self.last_byte.set(now);
+        now
     }
 
     /// Ready when a limit is over. Otherwise the task is woken when that may be so.

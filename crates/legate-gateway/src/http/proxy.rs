@@ -23,7 +23,7 @@ use super::respond::{self, About};
 use super::route::{self, Forward};
 use super::upgrade;
 use crate::config::Target;
-use crate::error::ProxyError;
+use crate::error::{ErrorKind, ProxyError};
 use crate::reply::{Flag, Flags, Reply, is_grpc};
 use crate::request::facts::Captured;
 use crate::request::{CompiledHost, CompiledPolicy, Facts};
@@ -173,7 +173,13 @@ fn finish(
             return upgrade::accept(exchange, response, on_upgrade, about);
         }
         Ok(Ok(response)) => return respond::upstream(exchange, response, call.sent_at, about),
-        Ok(Err(error)) => failure(&error),
+        Ok(Err(error)) => {
+            if error.kind() == ErrorKind::Downstream {
+                // Nobody is there to read the reply.
+                exchange.abandoned();
+            }
+            failure(&error)
+        }
         Err(Expired::Route) => Reply::route_timeout(),
         Err(Expired::Idle) => Reply::stream_idle(exchange.is_request_complete()),
     };
@@ -194,29 +200,14 @@ fn prepare(
     (cluster, policy): (&ClusterHandle, &CompiledPolicy),
     about: &About<'_>,
 ) -> Result<(), Reply> {
-    let conn = &*exchange.conn;
     if let Some(host) = forward.host
         && let Ok(host) = HeaderValue::try_from(host)
     {
         head.headers.insert(HOST, host);
     }
-    let authority = head.headers.get(HOST).cloned();
-    let facts = Facts {
-        started: std::time::SystemTime::now(),
-        version: about.version,
-        method: head.method.as_str(),
-        path: head.uri.path_and_query().map_or("", PathAndQuery::as_str),
-        authority: text(authority.as_ref()),
-        scheme: forward.scheme,
-        client: exchange.record.borrow().client,
-        cluster: Some(&cluster.config.stats_name),
-        route: exchange
-            .chosen
-            .get()
-            .map(|(row, _)| row.route.name.as_str()),
-        ..super::record::connection_facts(conn)
-    };
-    policy.apply_request(&mut head.headers, &facts);
+    if policy.edits_requests() {
+        edit(exchange, head, forward.scheme, (cluster, policy), about);
+    }
     match &policy.host {
         CompiledHost::Keep => {}
         CompiledHost::Literal(host) => {
@@ -235,6 +226,33 @@ fn prepare(
     }
     head.version = Version::HTTP_11;
     set_path(&mut head.uri, forward.path)
+}
+
+/// The route's edits of the request's headers.
+fn edit(
+    exchange: &Exchange,
+    head: &mut Parts,
+    scheme: &str,
+    (cluster, policy): (&ClusterHandle, &CompiledPolicy),
+    about: &About<'_>,
+) {
+    let authority = head.headers.get(HOST).cloned();
+    let facts = Facts {
+        started: std::time::SystemTime::now(),
+        version: about.version,
+        method: head.method.as_str(),
+        path: head.uri.path_and_query().map_or("", PathAndQuery::as_str),
+        authority: text(authority.as_ref()),
+        scheme,
+        client: exchange.record.borrow().client,
+        cluster: Some(&cluster.config.stats_name),
+        route: exchange
+            .chosen
+            .get()
+            .map(|(row, _)| row.route.name.as_str()),
+        ..super::record::connection_facts(&exchange.conn)
+    };
+    policy.apply_request(&mut head.headers, &facts);
 }
 
 fn text(value: Option<&HeaderValue>) -> &str {

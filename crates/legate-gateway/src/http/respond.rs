@@ -52,7 +52,7 @@ pub(crate) fn upstream(
     sent_at: Option<Instant>,
     about: &About<'_>,
 ) -> Response<ResponseBody> {
-    exchange.response_began();
+    let now = exchange.response_began();
     exchange.record.borrow_mut().from_upstream = true;
     let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_11;
@@ -70,7 +70,8 @@ pub(crate) fn upstream(
     if !settings.suppress_envoy_headers
         && let Some(sent_at) = sent_at
     {
-        let millis = u64::try_from(sent_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = now.saturating_duration_since(sent_at).as_millis();
+        let millis = u64::try_from(elapsed).unwrap_or(u64::MAX);
         head.headers.insert(SERVICE_TIME, HeaderValue::from(millis));
     }
     finish(

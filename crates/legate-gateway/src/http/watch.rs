@@ -36,7 +36,9 @@ pub(crate) struct Patience {
 enum State {
     /// No request.
     Idle,
-    /// The first bytes of a request came.
+    /// The first bytes of a request came just now.
+    Came,
+    /// They came a while ago.
     Reading,
     /// At least one request is being handled.
     Busy,
@@ -85,8 +87,8 @@ impl Watch {
     /// The stream delivered bytes.
     pub(crate) fn bytes_came(&self) {
         if self.state.get() == State::Idle && !self.multiplexed.get() {
-            self.state.set(State::Reading);
-            self.since.set(Instant::now());
+            // When, is only asked for if they are not a whole request already.
+            self.state.set(State::Came);
         }
     }
 
@@ -148,9 +150,13 @@ impl Watch {
 
     /// Ready when the connection overstayed its state. Arms the alarm for what is next.
     pub(crate) fn poll_expired(&self, patience: Patience, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state.get() == State::Came {
+            self.state.set(State::Reading);
+            self.since.set(Instant::now());
+        }
         loop {
             let due = match self.state.get() {
-                State::Busy => None,
+                State::Busy | State::Came => None,
                 State::Reading => Some(self.since.get() + patience.header),
                 State::Idle => patience.idle.map(|idle| self.since.get() + idle),
             };

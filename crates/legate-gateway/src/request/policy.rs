@@ -93,6 +93,11 @@ impl CompiledPolicy {
         Some(new)
     }
 
+    /// Whether [`Self::apply_request`] does anything; the facts need not be gathered otherwise.
+    pub(crate) fn edits_requests(&self) -> bool {
+        !(self.request.remove.is_empty() && self.request.add.is_empty())
+    }
+
     /// Edits the headers of a request: removals, then additions; values are those before the edits.
     pub(crate) fn apply_request(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
         self.request.apply(headers, facts, Other::IsRequest);

@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -370,8 +371,8 @@ fn classify(error: &hyper::Error) -> ProxyError {
     }
     let mut source = error.source();
     while let Some(inner) = source {
-        if inner.is::<RequestBodyError>() {
-            return ProxyError::new(ErrorKind::Downstream);
+        if let Some(inner) = inner.downcast_ref::<RequestBodyError>() {
+            return ProxyError::new(classify_downstream(inner));
         }
         if let Some(inner) = inner.downcast_ref::<h2::Error>() {
             return ProxyError::new(classify_http2(inner));
@@ -379,6 +380,19 @@ fn classify(error: &hyper::Error) -> ProxyError {
         source = inner.source();
     }
     ProxyError::new(ErrorKind::ConnectionTerminated)
+}
+
+/// Whether a request body broke off because the client went away or because its coding is wrong.
+fn classify_downstream(error: &RequestBodyError) -> ErrorKind {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let kind = inner.downcast_ref::<io::Error>().map(io::Error::kind);
+        if let Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) = kind {
+            return ErrorKind::MalformedBody;
+        }
+        source = inner.source();
+    }
+    ErrorKind::Downstream
 }
 
 fn classify_http2(error: &h2::Error) -> ErrorKind {

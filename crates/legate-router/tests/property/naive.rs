@@ -11,7 +11,7 @@ use legate_config::{ChainKey, HostPattern, RouteKey, Snapshot, VirtualHostKey};
 use legate_router::Verdict;
 use regex_automata::meta::Regex;
 
-use crate::Request;
+use crate::tables::Request;
 
 fn regex_holds(pattern: &str, text: &[u8]) -> bool {
     thread_local! {

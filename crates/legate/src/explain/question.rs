@@ -25,7 +25,10 @@ pub(super) struct Asked {
 impl Asked {
     /// Reads URL and headers; the Listener decides what they mean.
     pub(super) fn parse(args: &ExplainArgs, snapshot: &Snapshot) -> Result<Self, String> {
-        let uri: Uri = args.url.parse().map_err(|error| format!("--url: {error}"))?;
+        let uri: Uri = args
+            .url
+            .parse()
+            .map_err(|error| format!("--url: {error}"))?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
@@ -44,7 +47,10 @@ impl Asked {
         let host = headers
             .get(http::header::HOST)
             .and_then(|host| host.to_str().ok())
-            .map_or_else(|| host_header(&name, uri.port_u16(), tls), str::to_ascii_lowercase);
+            .map_or_else(
+                || host_header(&name, uri.port_u16(), tls),
+                str::to_ascii_lowercase,
+            );
         let (path, query) = legate_gateway::normalised_path(&uri, &listener.http)
             .map_err(|why| format!("--url: the gateway answers 400: {why}"))?;
         Ok(Self {
@@ -66,7 +72,9 @@ impl Asked {
         Question {
             listener: &self.listener,
             connection: if self.tls {
-                Connection::Tls { sni: Some(&self.sni) }
+                Connection::Tls {
+                    sni: Some(&self.sni),
+                }
             } else {
                 Connection::Plain
             },
@@ -86,8 +94,9 @@ impl Asked {
 fn headers(lines: &[String]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for line in lines {
-        let (name, value) =
-            line.split_once(':').ok_or_else(|| format!("-H: `{line}` is no `name: value`"))?;
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| format!("-H: `{line}` is no `name: value`"))?;
         let name = HeaderName::try_from(name.trim()).map_err(|error| format!("-H: {error}"))?;
         let value = HeaderValue::try_from(value.trim()).map_err(|error| format!("-H: {error}"))?;
         headers.append(name, value);
@@ -96,12 +105,18 @@ fn headers(lines: &[String]) -> Result<HeaderMap, String> {
 }
 
 fn no_listener(port: u16, snapshot: &Snapshot) -> String {
-    let open: Vec<String> =
-        snapshot.listeners.iter().map(|(_, entry)| entry.value.port.to_string()).collect();
+    let open: Vec<String> = snapshot
+        .listeners
+        .iter()
+        .map(|(_, entry)| entry.value.port.to_string())
+        .collect();
     if open.is_empty() {
         format!("no Listener opens port {port}, nor any other")
     } else {
-        format!("no Listener opens port {port}; open ports: {}", open.join(", "))
+        format!(
+            "no Listener opens port {port}; open ports: {}",
+            open.join(", ")
+        )
     }
 }
 

@@ -14,7 +14,11 @@ use super::question::Asked;
 pub(super) fn render(asked: &Asked, explanation: &Explanation, snapshot: &Snapshot) -> String {
     let mut text = String::new();
     let scheme = if asked.tls { "https" } else { "http" };
-    let query = asked.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    let query = asked
+        .query
+        .as_ref()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
     let _ = writeln!(
         text,
         "{} {scheme}://{}{}{query} ({}, draw {})",
@@ -24,9 +28,10 @@ pub(super) fn render(asked: &Asked, explanation: &Explanation, snapshot: &Snapsh
         if asked.secure { "secure" } else { "insecure" },
         asked.draw
     );
-    for (what, choice) in
-        [("chain", &explanation.chain), ("virtual host", &explanation.virtual_host)]
-    {
+    for (what, choice) in [
+        ("chain", &explanation.chain),
+        ("virtual host", &explanation.virtual_host),
+    ] {
         if let Some(choice) = choice {
             let origins = origins(&choice.origins);
             let _ = writeln!(text, "{what}: {} ({}){origins}", choice.pattern, choice.why);
@@ -43,7 +48,11 @@ pub(super) fn render(asked: &Asked, explanation: &Explanation, snapshot: &Snapsh
         text.push_str("routes, in the order in which they are tried:\n");
     }
     for candidate in &explanation.candidates {
-        let mark = if candidate.reason == Reason::Wins { '*' } else { ' ' };
+        let mark = if candidate.reason == Reason::Wins {
+            '*'
+        } else {
+            ' '
+        };
         let _ = writeln!(
             text,
             "{mark} {} {}: {}{}",
@@ -57,7 +66,11 @@ pub(super) fn render(asked: &Asked, explanation: &Explanation, snapshot: &Snapsh
         }
     }
     if explanation.omitted > 0 {
-        let _ = writeln!(text, "  … and {} more, none of which could match", explanation.omitted);
+        let _ = writeln!(
+            text,
+            "  … and {} more, none of which could match",
+            explanation.omitted
+        );
     }
     text
 }
@@ -96,7 +109,11 @@ fn doing(route: &Route, snapshot: &Snapshot) -> String {
     match &route.action {
         Action::Forward(split) => {
             for target in &split.targets {
-                let _ = write!(text, "    {} of {} to {}", target.weight, split.of, target.name);
+                let _ = write!(
+                    text,
+                    "    {} of {} to {}",
+                    target.weight, split.of, target.name
+                );
                 match &target.to {
                     Destination::Cluster { cluster, policies } => {
                         let _ = writeln!(text, ": cluster {cluster}");

@@ -23,7 +23,11 @@ pub(super) fn start(
 ) -> Result<AdminServer, BindError> {
     let registry = Registry::new();
     registry.register(|registry| metrics.register(registry));
-    let state = State { gateway: Arc::clone(gateway), quit, started: Instant::now() };
+    let state = State {
+        gateway: Arc::clone(gateway),
+        quit,
+        started: Instant::now(),
+    };
     AdminServer::start(addresses, Arc::new(state), registry, log)
 }
 
@@ -39,9 +43,10 @@ impl AdminState for State {
     }
 
     fn config_dump(&self) -> Value {
-        self.gateway.view().snapshot.map_or(Value::Null, |snapshot| {
-            json!({"id": snapshot.id, "root": snapshot.root, "config": &*snapshot})
-        })
+        self.gateway.view().snapshot.map_or(
+            Value::Null,
+            |snapshot| json!({"id": snapshot.id, "root": snapshot.root, "config": &*snapshot}),
+        )
     }
 
     fn clusters_text(&self) -> String {

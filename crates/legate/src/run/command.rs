@@ -43,13 +43,20 @@ pub fn command(args: RunArgs) -> Exit {
     }
     let (quit, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let options = match options(args, &environment) {
-        Ok(options) => RunOptions { log: Some(log), quit: Some(quit), ..options },
+        Ok(options) => RunOptions {
+            log: Some(log),
+            quit: Some(quit),
+            ..options
+        },
         Err(message) => {
             say(&format!("error: {message}"));
             return Exit::Usage;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             say(&format!("error: {error}"));

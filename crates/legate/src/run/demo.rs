@@ -52,7 +52,11 @@ impl fmt::Display for Substitution {
             Self::Service { name, address } => write!(f, "Service {name}: echo on {address}"),
             Self::Endpoint { name, address } => write!(f, "Endpoint {address} of {name}: echo"),
             Self::Certificate { secret, names } => {
-                write!(f, "Secret {secret}: self-signed certificate for {}", names.join(", "))
+                write!(
+                    f,
+                    "Secret {secret}: self-signed certificate for {}",
+                    names.join(", ")
+                )
             }
         }
     }
@@ -92,20 +96,32 @@ pub(super) fn prepare(
         .build()?;
     let mut added = Vec::new();
     let mut substitutions = Vec::new();
-    let options = Options { missing: MissingRefs::Info, ..options.clone() };
+    let options = Options {
+        missing: MissingRefs::Info,
+        ..options.clone()
+    };
     certificates(objects, &options, &mut added, &mut substitutions)?;
     let snapshot = compile(objects, &options);
     for (service, namespace, port) in unserved(&snapshot, &options.namespace) {
         let name = format!("{service}.{namespace}");
         let address = echo(&runtime, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &name)?;
         added.extend(service_objects(&service, &namespace, port, address));
-        substitutions.push(Substitution::Service { name: format!("{name}:{port}"), address });
+        substitutions.push(Substitution::Service {
+            name: format!("{name}:{port}"),
+            address,
+        });
     }
     for (address, name) in silent_endpoints(&snapshot) {
         echo(&runtime, address, &name)?;
         substitutions.push(Substitution::Endpoint { name, address });
     }
-    Ok((Backends { runtime: Some(runtime) }, added, substitutions))
+    Ok((
+        Backends {
+            runtime: Some(runtime),
+        },
+        added,
+        substitutions,
+    ))
 }
 
 fn compile(objects: &[Object], options: &Options) -> std::sync::Arc<Snapshot> {
@@ -153,7 +169,9 @@ fn unserved(snapshot: &Snapshot, own_namespace: &str) -> BTreeSet<(String, Strin
 fn silent_endpoints(snapshot: &Snapshot) -> BTreeMap<SocketAddr, String> {
     let mut found = BTreeMap::new();
     for (key, entry) in snapshot.endpoint_sets.iter() {
-        let EndpointSet::Static { endpoints } = &*entry.value else { continue };
+        let EndpointSet::Static { endpoints } = &*entry.value else {
+            continue;
+        };
         for endpoint in endpoints {
             let address = endpoint.address;
             let listening =
@@ -225,13 +243,20 @@ fn certificates(
         .collect();
     let mut missing: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for object in objects {
-        let Body::Host(spec) = &object.body else { continue };
-        let Some(secret) = &spec.tls_secret else { continue };
+        let Body::Host(spec) = &object.body else {
+            continue;
+        };
+        let Some(secret) = &spec.tls_secret else {
+            continue;
+        };
         let Some(name) = &secret.name else { continue };
         if !legate_compiler::is_ours(object, &object.key(), options) {
             continue;
         }
-        let namespace = secret.namespace.clone().unwrap_or_else(|| object.meta.namespace.clone());
+        let namespace = secret
+            .namespace
+            .clone()
+            .unwrap_or_else(|| object.meta.namespace.clone());
         let key = (namespace, name.clone());
         if !present.contains(&key) {
             let hostname = spec.hostname.clone().unwrap_or_else(|| "*".to_owned());
@@ -243,7 +268,13 @@ fn certificates(
         // `*` is no certificate name; `localhost` is what one then types.
         let names: Vec<String> = names
             .into_iter()
-            .map(|name| if name == "*" { "localhost".to_owned() } else { name })
+            .map(|name| {
+                if name == "*" {
+                    "localhost".to_owned()
+                } else {
+                    name
+                }
+            })
             .collect();
         let pair = rcgen::generate_simple_self_signed(names.clone()).map_err(io::Error::other)?;
         let secret = json!({
@@ -255,7 +286,10 @@ fn certificates(
             },
         });
         added.extend(object(secret, &namespace));
-        substitutions.push(Substitution::Certificate { secret: format!("{namespace}/{name}"), names });
+        substitutions.push(Substitution::Certificate {
+            secret: format!("{namespace}/{name}"),
+            names,
+        });
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use legate_api::{Body, Object};
 use legate_compiler::{Compiler, Diagnostic, Options, Severity, Snapshot, is_ours};
@@ -74,7 +75,9 @@ impl Reconciler {
             }
             self.from_source = update.diagnostics;
         }
+        let started = Instant::now();
         let compilation = self.compiler.compile();
+        let compiled = started.elapsed();
         // Equal roots mean equal configs: there is nothing to swap.
         if self.applied != Some(compilation.snapshot.root) {
             let applied = self.gateway.apply(Arc::clone(&compilation.snapshot));
@@ -84,9 +87,19 @@ impl Reconciler {
             self.applied = Some(compilation.snapshot.root);
             self.listeners = applied.listeners;
         }
-        let diagnostics =
-            merged(&self.source, self.from_source.clone(), &compilation.diagnostics);
+        let diagnostics = merged(
+            &self.source,
+            self.from_source.clone(),
+            &compilation.diagnostics,
+        );
         self.batch += 1;
+        tracing::debug!(
+            batch = self.batch,
+            compile_us = compiled.as_micros(),
+            total_us = started.elapsed().as_micros(),
+            config.root = %compilation.snapshot.root,
+            "Reconciled"
+        );
         self.report(&diagnostics);
         let published = Published {
             snapshot: compilation.snapshot,
@@ -102,7 +115,10 @@ impl Reconciler {
         let options = self.compiler.options();
         let host = matches!(object.body, Body::Host(_));
         if host && options.allow_synthetic_host && is_ours(object, &object.key(), options) {
-            let options = Options { allow_synthetic_host: false, ..options.clone() };
+            let options = Options {
+                allow_synthetic_host: false,
+                ..options.clone()
+            };
             self.compiler.set_options(options);
         }
     }
@@ -122,7 +138,11 @@ impl Reconciler {
                 Severity::Info => tracing::info!("{text}"),
             }
         }
-        let mended = self.said.iter().filter(|text| !now.contains_key(*text)).count();
+        let mended = self
+            .said
+            .iter()
+            .filter(|text| !now.contains_key(*text))
+            .count();
         if mended > 0 {
             tracing::info!(mended, "Problems are gone");
         }
@@ -154,12 +174,14 @@ pub(super) fn spawn(
     let (stop, mut stopped) = oneshot::channel::<()>();
     let mut changes = source.watch();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let thread = std::thread::Builder::new().name("reconcile".to_owned()).spawn(move || {
-        while let Some(batch) = runtime.block_on(next_batch(&mut changes, &mut stopped)) {
-            let (result, _) = reconciler.step(batch);
-            published.send_replace(Arc::new(result));
-        }
-    })?;
+    let thread = std::thread::Builder::new()
+        .name("reconcile".to_owned())
+        .spawn(move || {
+            while let Some(batch) = runtime.block_on(next_batch(&mut changes, &mut stopped)) {
+                let (result, _) = reconciler.step(batch);
+                published.send_replace(Arc::new(result));
+            }
+        })?;
     Ok((stop, thread))
 }
 

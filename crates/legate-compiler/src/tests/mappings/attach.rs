@@ -39,7 +39,11 @@ fn sets(compilation: &Compilation, host: &str) -> Vec<String> {
 
 #[test]
 fn as_03_04_hostnames_decide() {
-    let c = all([listener(), host("h", "a.test", json!({})), mapping("a", "/", json!({}))]);
+    let c = all([
+        listener(),
+        host("h", "a.test", json!({})),
+        mapping("a", "/", json!({})),
+    ]);
     assert_eq!(sets(&c, "a.test"), ["*"]);
     assert_eq!(problems(&c), [""; 0]);
     let c = all([
@@ -49,7 +53,12 @@ fn as_03_04_hostnames_decide() {
     ]);
     assert_eq!(sets(&c, "a.test"), [""; 0]);
     assert_eq!(about(&c, "a")[0], "E-MAP-UNATTACHED");
-    assert!(c.snapshot.routes.iter().all(|(_, r)| r.value.name.starts_with("internal/")));
+    assert!(
+        c.snapshot
+            .routes
+            .iter()
+            .all(|(_, r)| r.value.name.starts_with("internal/"))
+    );
 }
 
 #[test]
@@ -60,7 +69,12 @@ fn as_05_06_selectors_and_hostnames() {
         host("h", "a.test", selector),
         labelled("a", "/x/", json!({"hostname": null}), json!({"team": "x"})),
         labelled("b", "/y/", json!({"hostname": "a.test"}), json!({})),
-        labelled("c", "/z/", json!({"hostname": "a.test"}), json!({"team": "x"})),
+        labelled(
+            "c",
+            "/z/",
+            json!({"hostname": "a.test"}),
+            json!({"team": "x"}),
+        ),
     ]);
     assert_eq!(sets(&c, "a.test"), ["/team=x", "a.test/team=x"]);
     assert_eq!(problems(&c), ["E-MAP-UNATTACHED b"]);
@@ -141,14 +155,21 @@ fn as_16_18_namespaces_do_not_matter_expressions_do() {
 fn as_21_probes_are_on_every_host() {
     let c = all([listener(), host("h", "a.test", json!({}))]);
     let vhosts = &c.snapshot.virtual_hosts;
-    assert!(vhosts.iter().all(|(_, v)| v.value.route_sets[0].as_str() == "//internal"));
+    assert!(
+        vhosts
+            .iter()
+            .all(|(_, v)| v.value.route_sets[0].as_str() == "//internal")
+    );
     let names: Vec<&str> = c
         .snapshot
         .routes
         .iter()
         .map(|(_, r)| r.value.name.as_str())
         .collect();
-    assert_eq!(names, ["internal/liveness_probe", "internal/readiness_probe"]);
+    assert_eq!(
+        names,
+        ["internal/liveness_probe", "internal/readiness_probe"]
+    );
 }
 
 #[test]

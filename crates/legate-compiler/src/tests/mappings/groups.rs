@@ -1,12 +1,15 @@
-use legate_config::route::{Destination, PathMatch};
 use legate_config::policy::PathRewrite;
+use legate_config::route::{Destination, PathMatch};
 use serde_json::json;
 
 use super::{failure, find, only, order, row, shares, split, target};
 use crate::testing::{about, crd, mapping, problems, with_base};
 
 fn named(shares: Vec<(String, u32)>) -> Vec<String> {
-    shares.into_iter().map(|(name, share)| format!("{name}={share}")).collect()
+    shares
+        .into_iter()
+        .map(|(name, share)| format!("{name}={share}"))
+        .collect()
 }
 
 #[test]
@@ -23,7 +26,10 @@ fn cw_01_02_09_canaries_share_one_row() {
         mapping("c", "/a/", json!({})),
         mapping("d", "/a/", json!({})),
     ]);
-    assert_eq!(named(shares(row(&c, "a"))), ["a=10", "b=20", "c=35", "d=35"]);
+    assert_eq!(
+        named(shares(row(&c, "a"))),
+        ["a=10", "b=20", "c=35", "d=35"]
+    );
     assert_eq!(problems(&c), [""; 0]);
 }
 
@@ -71,7 +77,11 @@ fn all_zero_weights_answer_500() {
 fn cw_10_11_mismatches_are_one_way() {
     let c = with_base([
         mapping("a", "/a/", json!({})),
-        mapping("b", "/a/", json!({"weight": 10, "connect_timeout_ms": 2000})),
+        mapping(
+            "b",
+            "/a/",
+            json!({"weight": 10, "connect_timeout_ms": 2000}),
+        ),
     ]);
     assert_eq!(named(shares(row(&c, "a"))), ["a=100"]);
     assert_eq!(
@@ -125,7 +135,10 @@ fn cw_15_16_rewrites_are_per_member() {
     assert_eq!(target(&c, route, "a").1.rewrite, PathRewrite::Keep);
     assert_eq!(
         target(&c, route, "b").1.rewrite,
-        PathRewrite::Prefix { matched: 3, with: "/".into() }
+        PathRewrite::Prefix {
+            matched: 3,
+            with: "/".into()
+        }
     );
     let c = with_base([
         mapping(
@@ -136,8 +149,14 @@ fn cw_15_16_rewrites_are_per_member() {
         mapping("b", "/a/", json!({"weight": 10})),
     ]);
     let route = row(&c, "a");
-    assert!(matches!(target(&c, route, "a").1.rewrite, PathRewrite::Regex(_)));
-    assert!(matches!(target(&c, route, "b").1.rewrite, PathRewrite::Prefix { .. }));
+    assert!(matches!(
+        target(&c, route, "a").1.rewrite,
+        PathRewrite::Regex(_)
+    ));
+    assert!(matches!(
+        target(&c, route, "b").1.rewrite,
+        PathRewrite::Prefix { .. }
+    ));
 }
 
 #[test]
@@ -166,7 +185,10 @@ fn cw_19_added_headers_are_merged() {
     assert_eq!(policies.response_headers.add[0].name, "x-c");
     for name in ["a", "b"] {
         let found = about(&c, name);
-        assert!(found.contains(&"I-MAP-DISAGREE spec.add_response_headers".to_owned()), "{found:?}");
+        assert!(
+            found.contains(&"I-MAP-DISAGREE spec.add_response_headers".to_owned()),
+            "{found:?}"
+        );
     }
 }
 
@@ -208,7 +230,10 @@ fn rw_18_redirects_do_not_mix() {
     assert_eq!(named(shares(row(&c, "a"))), ["a=100"]);
     assert_eq!(
         problems(&c),
-        ["E-MAP-GROUP a spec.host_redirect", "E-MAP-GROUP b spec.host_redirect"]
+        [
+            "E-MAP-GROUP a spec.host_redirect",
+            "E-MAP-GROUP b spec.host_redirect"
+        ]
     );
 }
 
@@ -217,12 +242,19 @@ fn an_auth_service_withholds_routes() {
     let c = with_base([
         mapping("a", "/a/", json!({})),
         mapping("b", "/b/", json!({"bypass_auth": true})),
-        mapping("r", "/r/", json!({"service": "n.test", "host_redirect": true})),
+        mapping(
+            "r",
+            "/r/",
+            json!({"service": "n.test", "host_redirect": true}),
+        ),
         crd("AuthService", "auth", json!({"auth_service": "auth"})),
     ]);
     assert_eq!(failure(&c, "a"), (503, "E-UNSUPPORTED".into()));
     assert_eq!(named(shares(row(&c, "b"))), ["b=100"]);
     assert_eq!(only(&c, "b").1.timeout_ms, 3000);
-    assert!(matches!(row(&c, "r").action, legate_config::Action::Redirect(_)));
+    assert!(matches!(
+        row(&c, "r").action,
+        legate_config::Action::Redirect(_)
+    ));
     assert!(about(&c, "auth")[0].starts_with("E-UNSUPPORTED"));
 }

@@ -16,16 +16,15 @@ fn with_id(id: &str, extra: Value) -> bool {
     if let legate_api::Body::Listener(spec) = &mut front.body {
         spec.ambassador_id = vec!["_automatic_".to_owned()];
     }
-    let resources: Resources = [
-        front,
-        crd("Host", "h", automatic),
-        mapping("a", "/", extra),
-    ]
-    .into_iter()
-    .collect();
+    let resources: Resources = [front, crd("Host", "h", automatic), mapping("a", "/", extra)]
+        .into_iter()
+        .collect();
     let c = compile(&resources, &options);
     let taken = find(&c, "a").is_some();
-    let skipped = c.diagnostics.iter().any(|d| d.code.as_str() == "I-ID-SKIPPED");
+    let skipped = c
+        .diagnostics
+        .iter()
+        .any(|d| d.code.as_str() == "I-ID-SKIPPED");
     assert_ne!(taken, skipped, "{:?}", c.diagnostics);
     taken
 }
@@ -58,9 +57,18 @@ fn er_01_02_03_faults_stay_local() {
     assert!(find(&c, "x").is_none(), "what it matches is not known");
     assert!(find(&c, "g").is_some());
     assert_eq!(problems(&c), ["E-MAP-REGEX x spec.prefix"]);
-    let fault = c.diagnostics.iter().find(|d| d.code.as_str() == "E-MAP-REGEX");
-    assert!(fault.is_some_and(|d| d.message.contains("at character 4")), "{fault:?}");
-    let c = with_base([good(), mapping("x", "/x/", json!({"outlier_detection": "…"}))]);
+    let fault = c
+        .diagnostics
+        .iter()
+        .find(|d| d.code.as_str() == "E-MAP-REGEX");
+    assert!(
+        fault.is_some_and(|d| d.message.contains("at character 4")),
+        "{fault:?}"
+    );
+    let c = with_base([
+        good(),
+        mapping("x", "/x/", json!({"outlier_detection": "…"})),
+    ]);
     assert_eq!(problems(&c), ["W-IGNORED x spec.outlier_detection"]);
     assert_eq!(only(&c, "x").1.timeout_ms, 3000);
 }

@@ -7,7 +7,10 @@ use crate::testing::{about, mapping, problems, with_base};
 
 #[test]
 fn ma_01_06_08_longer_prefixes_and_precedence_come_first() {
-    let c = with_base([mapping("a", "/api/", json!({})), mapping("b", "/api/v2/", json!({}))]);
+    let c = with_base([
+        mapping("a", "/api/", json!({})),
+        mapping("b", "/api/v2/", json!({})),
+    ]);
     assert_eq!(order(&c), ["b", "a"]);
     assert_eq!(problems(&c), [""; 0]);
     let regex = json!({"prefix_regex": true, "rewrite": ""});
@@ -31,19 +34,31 @@ fn ma_03_04_05_the_kinds_of_path() {
     let c = with_base([
         mapping("a", "/api/", json!({"case_sensitive": false})),
         mapping("b", "/foo", json!({"prefix_exact": true, "rewrite": ""})),
-        mapping("c", "/v[0-9]+/.*", json!({"prefix_regex": true, "rewrite": ""})),
+        mapping(
+            "c",
+            "/v[0-9]+/.*",
+            json!({"prefix_regex": true, "rewrite": ""}),
+        ),
     ]);
     assert_eq!(
         row(&c, "a").matches.path,
-        PathMatch::Prefix { value: "/api/".into(), ignore_case: true }
+        PathMatch::Prefix {
+            value: "/api/".into(),
+            ignore_case: true
+        }
     );
     assert_eq!(
         row(&c, "b").matches.path,
-        PathMatch::Exact { value: "/foo".into(), ignore_case: false }
+        PathMatch::Exact {
+            value: "/foo".into(),
+            ignore_case: false
+        }
     );
     assert_eq!(
         row(&c, "c").matches.path,
-        PathMatch::Regex { value: "/v[0-9]+/.*".into() }
+        PathMatch::Regex {
+            value: "/v[0-9]+/.*".into()
+        }
     );
     assert_eq!(problems(&c), [""; 0]);
 }
@@ -85,11 +100,18 @@ fn ma_09_10_13_14_conditions_outrank_their_absence() {
     assert_eq!(order(&c), ["b", "a", "c"]);
     let c = with_base([
         mapping("a", "/", json!({"method": "GET"})),
-        mapping("b", "/", json!({"method": "GET|HEAD", "method_regex": true})),
+        mapping(
+            "b",
+            "/",
+            json!({"method": "GET|HEAD", "method_regex": true}),
+        ),
         mapping("c", "/", json!({})),
     ]);
     assert_eq!(order(&c), ["b", "a", "c"]);
-    assert_eq!(row(&c, "b").matches.method, Some(StringMatch::Regex("GET|HEAD".into())));
+    assert_eq!(
+        row(&c, "b").matches.method,
+        Some(StringMatch::Regex("GET|HEAD".into()))
+    );
 }
 
 #[test]
@@ -99,7 +121,10 @@ fn ma_11_12_regex_headers() {
         mapping("b", "/", json!({"regex_headers": {"x-v": "[0-9]+"}})),
     ]);
     let header = &row(&c, "a").matches.headers[0];
-    assert_eq!((header.name.as_str(), &header.value), ("x-u", &StringMatch::Present(true)));
+    assert_eq!(
+        (header.name.as_str(), &header.value),
+        ("x-u", &StringMatch::Present(true))
+    );
     assert_eq!(
         row(&c, "b").matches.headers[0].value,
         StringMatch::Regex("[0-9]+".into())
@@ -108,7 +133,10 @@ fn ma_11_12_regex_headers() {
 
 #[test]
 fn ma_16_equal_lengths_go_by_reverse_text() {
-    let c = with_base([mapping("a", "/b/", json!({})), mapping("b", "/z/", json!({}))]);
+    let c = with_base([
+        mapping("a", "/b/", json!({})),
+        mapping("b", "/z/", json!({})),
+    ]);
     assert_eq!(order(&c), ["b", "a"]);
 }
 
@@ -139,7 +167,11 @@ fn ma_18_19_20_22_forms_of_hosts() {
 
 #[test]
 fn ma_21_a_star_in_host_is_an_error() {
-    let c = with_base([mapping("a", "/", json!({"hostname": null, "host": "*.test"}))]);
+    let c = with_base([mapping(
+        "a",
+        "/",
+        json!({"hostname": null, "host": "*.test"}),
+    )]);
     assert!(find(&c, "a").is_none());
     assert_eq!(about(&c, "a"), ["E-MAP-HOST spec.host"]);
 }

@@ -12,8 +12,14 @@ fn rewrite(prefix: &str, extra: Value) -> PathRewrite {
 
 #[test]
 fn rw_01_to_05_plain_rewrites() {
-    let prefix = |matched, with: &str| PathRewrite::Prefix { matched, with: with.into() };
-    assert_eq!(rewrite("/api/", json!({"rewrite": "/v1/"})), prefix(5, "/v1/"));
+    let prefix = |matched, with: &str| PathRewrite::Prefix {
+        matched,
+        with: with.into(),
+    };
+    assert_eq!(
+        rewrite("/api/", json!({"rewrite": "/v1/"})),
+        prefix(5, "/v1/")
+    );
     assert_eq!(rewrite("/api", json!({"rewrite": "/v1"})), prefix(4, "/v1"));
     assert_eq!(rewrite("/api/", json!({"rewrite": ""})), PathRewrite::Keep);
     assert_eq!(rewrite("/api/", json!({})), prefix(5, "/"));
@@ -74,18 +80,29 @@ fn rw_09_to_14_16_redirects() {
         json!({"service": "n.test:8443", "path_redirect": "/zz", "redirect_response_code": 308}),
     );
     assert_eq!(full.host.as_deref(), Some("n.test:8443"));
-    assert_eq!((full.path, full.status), (RedirectPath::Full("/zz".into()), 308));
-    let (prefix, _) = redirect(json!({"prefix_redirect": "/b/"}));
-    assert_eq!(prefix.path, RedirectPath::Prefix { matched: 3, with: "/b/".into() });
-    let (regex, _) = redirect(
-        json!({"regex_redirect": {"pattern": "/a/(.*)", "substitution": "/c/\\1"}}),
+    assert_eq!(
+        (full.path, full.status),
+        (RedirectPath::Full("/zz".into()), 308)
     );
+    let (prefix, _) = redirect(json!({"prefix_redirect": "/b/"}));
+    assert_eq!(
+        prefix.path,
+        RedirectPath::Prefix {
+            matched: 3,
+            with: "/b/".into()
+        }
+    );
+    let (regex, _) =
+        redirect(json!({"regex_redirect": {"pattern": "/a/(.*)", "substitution": "/c/\\1"}}));
     assert!(matches!(regex.path, RedirectPath::Regex(_)));
     let (both, problems) = redirect(json!({"path_redirect": "/p", "prefix_redirect": "/b/"}));
     assert_eq!(both.path, RedirectPath::Full("/p".into()));
     assert_eq!(problems, ["E-MAP-REDIRECT a spec.prefix_redirect"]);
     let (https, _) = redirect(json!({"service": "https://n.test"}));
-    assert_eq!((https.scheme.as_deref(), https.host.as_deref()), (Some("https"), Some("n.test")));
+    assert_eq!(
+        (https.scheme.as_deref(), https.host.as_deref()),
+        (Some("https"), Some("n.test"))
+    );
 }
 
 #[test]
@@ -165,7 +182,8 @@ fn response_headers(module: Value, extra: Value) -> Vec<String> {
 
 #[test]
 fn hd_07_08_module_defaults() {
-    let module = || json!({"defaults": {"httpmapping": {"add_response_headers": {"x-d": {"value": "d"}}}}});
+    let module =
+        || json!({"defaults": {"httpmapping": {"add_response_headers": {"x-d": {"value": "d"}}}}});
     assert_eq!(response_headers(module(), json!({})), ["x-d"]);
     let own = json!({"add_response_headers": {"x-b": {"value": "b"}}});
     assert_eq!(response_headers(module(), own), ["x-b"]);
@@ -178,11 +196,18 @@ fn hd_07_08_module_defaults() {
 #[test]
 fn hd_09_12_13_linkerd_and_upgrades() {
     let c = with_base([
-        mapping("a", "/a/", json!({"add_linkerd_headers": true, "service": "quote.apps:8080"})),
+        mapping(
+            "a",
+            "/a/",
+            json!({"add_linkerd_headers": true, "service": "quote.apps:8080"}),
+        ),
         mapping("b", "/b/", json!({"use_websocket": false})),
         mapping("c", "/c/", json!({"allow_upgrade": ["WebSocket"]})),
     ]);
-    assert_eq!(only(&c, "a").1.linkerd_dst.as_deref(), Some("quote.apps:8080"));
+    assert_eq!(
+        only(&c, "a").1.linkerd_dst.as_deref(),
+        Some("quote.apps:8080")
+    );
     assert_eq!(only(&c, "b").1.upgrades, [""; 0]);
     assert_eq!(only(&c, "c").1.upgrades, ["websocket"]);
 }
@@ -190,10 +215,18 @@ fn hd_09_12_13_linkerd_and_upgrades() {
 #[test]
 fn md_08_15_module_timeouts_and_long_regexes() {
     let c = with_base([
-        crd("Module", "ambassador", json!({"config": {"cluster_request_timeout_ms": 1000, "regex_max_size": 200}})),
+        crd(
+            "Module",
+            "ambassador",
+            json!({"config": {"cluster_request_timeout_ms": 1000, "regex_max_size": 200}}),
+        ),
         mapping("a", "/a/", json!({})),
         mapping("b", "/b/", json!({"timeout_ms": 0})),
-        mapping("c", &"(abc|def)?".repeat(60), json!({"prefix_regex": true, "rewrite": ""})),
+        mapping(
+            "c",
+            &"(abc|def)?".repeat(60),
+            json!({"prefix_regex": true, "rewrite": ""}),
+        ),
     ]);
     assert_eq!(only(&c, "a").1.timeout_ms, 1000);
     assert_eq!(only(&c, "b").1.timeout_ms, 0);

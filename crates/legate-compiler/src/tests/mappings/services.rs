@@ -61,7 +61,10 @@ fn key(name: &str, extra: Value) -> String {
 #[test]
 fn sv_01_to_06_09_names_and_ports() {
     assert_eq!(key("a", json!({"service": "quote"})), "dns/quote/80");
-    assert_eq!(key("a.apps", json!({"service": "quote"})), "dns/quote.apps/80");
+    assert_eq!(
+        key("a.apps", json!({"service": "quote"})),
+        "dns/quote.apps/80"
+    );
     let module = crd(
         "Module",
         "ambassador",
@@ -69,15 +72,28 @@ fn sv_01_to_06_09_names_and_ports() {
     );
     let own = dialled("a.apps", json!({"service": "quote"}), vec![module]);
     assert_eq!(own.0, "dns/quote/80");
-    assert_eq!(key("a.apps", json!({"service": "https://quote"})), "dns/quote.apps/443");
+    assert_eq!(
+        key("a.apps", json!({"service": "https://quote"})),
+        "dns/quote.apps/443"
+    );
     assert_eq!(
         key("a.apps", json!({"service": "Quote.Other:8080/path"})),
         "dns/quote.other/8080"
     );
-    let c = compiled("a.apps", json!({"service": "Quote.Other:8080/path"}), vec![]);
+    let c = compiled(
+        "a.apps",
+        json!({"service": "Quote.Other:8080/path"}),
+        vec![],
+    );
     assert_eq!(problems(&c), ["W-IGNORED a spec.service"]);
-    assert_eq!(key("a.apps", json!({"service": "localhost:9000"})), "dns/localhost/9000");
-    assert_eq!(key("a", json!({"service": "[2001:db8::1]:81"})), "ip/2001:db8::1/81");
+    assert_eq!(
+        key("a.apps", json!({"service": "localhost:9000"})),
+        "dns/localhost/9000"
+    );
+    assert_eq!(
+        key("a", json!({"service": "[2001:db8::1]:81"})),
+        "ip/2001:db8::1/81"
+    );
 }
 
 #[test]
@@ -96,12 +112,20 @@ fn sv_07_08_25_rejected_services() {
 #[test]
 fn sv_10_11_12_tls_origination() {
     let context = || crd("TLSContext", "c", json!({"sni": "up.test"}));
-    let c = compiled("a", json!({"service": "up.test", "tls": "c"}), vec![context()]);
+    let c = compiled(
+        "a",
+        json!({"service": "up.test", "tls": "c"}),
+        vec![context()],
+    );
     let (cluster, _) = only(&c, "a");
     assert_eq!(cluster.endpoints.as_str(), "dns/up.test/443");
     let tls = cluster.tls.as_ref().expect("TLS");
     assert_eq!(tls.sni.as_deref(), Some("up.test"));
-    let c = compiled("a", json!({"service": "http://up.test", "tls": "c"}), vec![context()]);
+    let c = compiled(
+        "a",
+        json!({"service": "http://up.test", "tls": "c"}),
+        vec![context()],
+    );
     assert_eq!(only(&c, "a").0.endpoints.as_str(), "dns/up.test/443");
     assert!(problems(&c).contains(&"E-TLS-ORIGINATION a spec.service".to_owned()));
     let c = compiled("a", json!({"service": "up.test", "tls": "nosuch"}), vec![]);
@@ -113,8 +137,15 @@ fn sv_10_11_12_tls_origination() {
 fn sv_13_14_20_the_endpoint_resolver() {
     let objects = || {
         vec![
-            service("quote.apps", json!({"clusterIP": "10.0.0.9", "ports": [{"port": 8080}]})),
-            slice("quote.apps", 9090, &[("10.1.0.2", true), ("10.1.0.1", true), ("10.1.0.3", false)]),
+            service(
+                "quote.apps",
+                json!({"clusterIP": "10.0.0.9", "ports": [{"port": 8080}]}),
+            ),
+            slice(
+                "quote.apps",
+                9090,
+                &[("10.1.0.2", true), ("10.1.0.1", true), ("10.1.0.3", false)],
+            ),
         ]
     };
     let resolver = json!({"resolver": "endpoint", "service": "quote:8080"});
@@ -137,7 +168,10 @@ fn sv_15_23_unknown_resolvers_and_grpc() {
         mapping("b", "/b/", json!({"service": "s"})),
     ]);
     let (a, b) = (only(&c, "a").0, only(&c, "b").0);
-    assert_eq!((a.protocol, b.protocol), (UpstreamProtocol::Http2, UpstreamProtocol::Http1));
+    assert_eq!(
+        (a.protocol, b.protocol),
+        (UpstreamProtocol::Http2, UpstreamProtocol::Http1)
+    );
     assert_eq!(a.endpoints, b.endpoints);
     assert_eq!(c.snapshot.clusters.len(), 2);
     let own = crd("KubernetesEndpointResolver", "mine", json!({}));
@@ -167,7 +201,10 @@ fn sv_21_no_such_service_has_no_endpoints() {
 fn sv_24_the_only_port_is_taken() {
     let objects = || {
         vec![
-            service("quote.apps", json!({"ports": [{"port": 8080, "targetPort": 9090}]})),
+            service(
+                "quote.apps",
+                json!({"ports": [{"port": 8080, "targetPort": 9090}]}),
+            ),
             slice("quote.apps", 9090, &[("10.1.0.1", true)]),
         ]
     };
@@ -185,8 +222,14 @@ fn the_order_of_sources_in_a_folder() {
     // Without a Service: the slice's port of equal number, else its only one.
     assert_eq!(dialled("a", json!({}), vec![slices()]).1, ["10.1.0.1:81"]);
     let headless = service("a", json!({"clusterIP": "None", "ports": [{"port": 80}]}));
-    assert_eq!(dialled("a", json!({}), vec![headless, slices()]).1, ["10.1.0.1:81"]);
-    let external = service("a", json!({"type": "ExternalName", "externalName": "x.test"}));
+    assert_eq!(
+        dialled("a", json!({}), vec![headless, slices()]).1,
+        ["10.1.0.1:81"]
+    );
+    let external = service(
+        "a",
+        json!({"type": "ExternalName", "externalName": "x.test"}),
+    );
     assert_eq!(dialled("a", json!({}), vec![external]).1, ["dns x.test:80"]);
     let endpoints = object(json!({
         "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "a"},

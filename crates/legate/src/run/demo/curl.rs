@@ -23,11 +23,19 @@ pub(in crate::run) fn curl_lines(running: &Running) -> Vec<String> {
         if chain.tls.is_some() && !tls {
             continue;
         }
-        let Some(listener) = snapshot.listeners.get(chain.listener.as_str()) else { continue };
-        let Some(bound) = running.bound(listener.port) else { continue };
+        let Some(listener) = snapshot.listeners.get(chain.listener.as_str()) else {
+            continue;
+        };
+        let Some(bound) = running.bound(listener.port) else {
+            continue;
+        };
         for key in &chain.virtual_hosts {
-            let Some(host) = snapshot.virtual_hosts.get(key.as_str()) else { continue };
-            let better = ways.get(&host.host.to_string()).is_none_or(|(known, _, _)| tls && !known);
+            let Some(host) = snapshot.virtual_hosts.get(key.as_str()) else {
+                continue;
+            };
+            let better = ways
+                .get(&host.host.to_string())
+                .is_none_or(|(known, _, _)| tls && !known);
             if better {
                 ways.insert(host.host.to_string(), (tls, bound, host));
             }
