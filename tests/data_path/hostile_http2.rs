@@ -184,6 +184,8 @@ async fn lengths_that_lie_cost_their_stream() {
 async fn too_large_heads_are_refused() {
     let gate = guarded().start().await;
     let mut sentinel = Sentinel::open(&gate).await;
+    let seen = &gate.origins["sentinel"].seen().requests;
+    let before = seen.load(Ordering::SeqCst);
     let mut client = Client::connect_h2c(gate.address(8080)).await.unwrap();
     let long = "x".repeat(61 * 1024);
     let names: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();

@@ -25,65 +25,72 @@ pub(crate) struct Store {
     pub(crate) routes: Table<RouteKey, Route>,
     pub(crate) policies: Counted<PolicyKey, PolicySet>,
     pub(crate) clusters: Counted<ClusterKey, Cluster>,
-    pub(crate) endpoint_sets: Counted<EndpointSetKey, EndpointSet>,
+    pub(crate) endpoint_sets: Counted<EndpointSetKey, EndpointSet, Option<EndpointPlan>>,
     pub(crate) certificates: Counted<CertificateKey, Certificate>,
     pub(crate) ca_bundles: Counted<CaKey, CaBundle>,
-    plans: BTreeMap<EndpointSetKey, EndpointPlan>,
 }
 
-/// A table whose entries leave when nobody uses them any more.
+/// Entries that leave when nobody uses them any more; `X` is kept beside each.
 #[derive(Debug)]
-pub(crate) struct Counted<K, T> {
-    pub(crate) table: Table<K, T>,
-    uses: BTreeMap<K, usize>,
+pub(crate) struct Counted<K, T, X = ()> {
+    slots: BTreeMap<K, Slot<T, X>>,
 }
 
-impl<K, T> Default for Counted<K, T> {
+#[derive(Debug)]
+struct Slot<T, X> {
+    entry: Entry<T>,
+    uses: usize,
+    beside: X,
+}
+
+impl<K, T, X> Default for Counted<K, T, X> {
     fn default() -> Self {
         Self {
-            table: Table::default(),
-            uses: BTreeMap::new(),
+            slots: BTreeMap::new(),
         }
     }
 }
 
-impl<K: Ord + Clone, T> Counted<K, T> {
-    /// Counts a use. The entry is asked for when there is none, and taken when it is another one:
-    /// then its object changed, and all users come with the new one.
-    fn acquire(
-        &mut self,
-        key: &K,
-        entry: impl FnOnce() -> Entry<T>,
-        hash: Option<legate_config::Hash128>,
-    ) {
-        let uses = self.uses.entry(key.clone()).or_default();
-        *uses += 1;
-        let stale = match (self.table.entry(key), hash) {
-            (None, _) => true,
-            (Some(old), Some(hash)) => old.hash != hash,
-            (Some(_), None) => false,
-        };
-        if stale {
-            self.table.insert(key.clone(), entry());
-        }
+impl<K: Ord + Clone, T, X: Default> Counted<K, T, X> {
+    /// The entries as they are now.
+    pub(crate) fn table(&self) -> Table<K, T> {
+        self.slots
+            .iter()
+            .map(|(key, slot)| (key.clone(), slot.entry.clone()))
+            .collect()
     }
 
-    /// Gives a use back; true when it was the last.
-    fn release(&mut self, key: &K) -> bool {
-        let Some(uses) = self.uses.get_mut(key) else {
-            return false;
-        };
-        *uses = uses.saturating_sub(1);
-        let last = *uses == 0;
-        if last {
-            self.uses.remove(key);
-            self.table.remove(key);
-        }
-        last
+    /// Counts a use; the entry is made when there is none.
+    fn acquire(&mut self, key: &K, make: impl FnOnce() -> (Entry<T>, X)) -> &mut Slot<T, X> {
+        let slot = self.slots.entry(key.clone()).or_insert_with(|| {
+            let (entry, beside) = make();
+            Slot {
+                entry,
+                uses: 0,
+                beside,
+            }
+        });
+        slot.uses += 1;
+        slot
     }
 
+    /// Counts a use of an entry. Where there is another one, its object changed, and all users come
+    /// with the new one in this run.
     fn acquire_entry(&mut self, key: &K, entry: &Entry<T>) {
-        self.acquire(key, || entry.clone(), Some(entry.hash));
+        let slot = self.acquire(key, || (entry.clone(), X::default()));
+        if slot.entry.hash != entry.hash {
+            slot.entry = entry.clone();
+        }
+    }
+
+    /// Gives a use back.
+    fn release(&mut self, key: &K) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.uses = slot.uses.saturating_sub(1);
+            if slot.uses == 0 {
+                self.slots.remove(key);
+            }
+        }
     }
 }
 
@@ -103,12 +110,11 @@ impl Store {
     fn add_upstream(&mut self, upstream: &Upstream, resources: &Resources, index: &EndpointIndex) {
         self.clusters
             .acquire_entry(&upstream.key, &upstream.cluster);
-        let endpoints = &upstream.cluster.value.endpoints;
         self.endpoint_sets
-            .acquire(endpoints, || upstream.plan.resolve(resources, index), None);
-        self.plans
-            .entry(endpoints.clone())
-            .or_insert_with(|| upstream.plan.clone());
+            .acquire(&upstream.cluster.value.endpoints, || {
+                let plan = &upstream.plan;
+                (plan.resolve(resources, index), Some(plan.clone()))
+            });
         if let Some((key, entry)) = &upstream.certificate {
             self.certificates.acquire_entry(key, entry);
         }
@@ -124,10 +130,8 @@ impl Store {
         }
         for upstream in &row.upstreams {
             self.clusters.release(&upstream.key);
-            let endpoints = &upstream.cluster.value.endpoints;
-            if self.endpoint_sets.release(endpoints) {
-                self.plans.remove(endpoints);
-            }
+            self.endpoint_sets
+                .release(&upstream.cluster.value.endpoints);
             if let Some((key, _)) = &upstream.certificate {
                 self.certificates.release(key);
             }
@@ -149,12 +153,14 @@ impl Store {
         resources: &Resources,
         index: &EndpointIndex,
     ) {
-        for (key, plan) in &self.plans {
-            if let EndpointPlan::Kubernetes { service, .. } = plan
+        for slot in self.endpoint_sets.slots.values_mut() {
+            if let Some(plan @ EndpointPlan::Kubernetes { service, .. }) = &slot.beside
                 && touched(service)
             {
                 let entry = plan.resolve(resources, index);
-                put(&mut self.endpoint_sets.table, key.clone(), entry);
+                if entry.hash != slot.entry.hash {
+                    slot.entry = entry;
+                }
             }
         }
     }

@@ -136,6 +136,17 @@ impl Reply {
         .closing()
     }
 
+    /// More headers than we take, where the codec does not count (HTTP/2).
+    pub(crate) fn too_many_headers() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "Request Header Fields Too Large",
+            Flag::ProtocolError,
+            "http2.too_many_headers",
+        )
+        .closing()
+    }
+
     /// No `Host` header.
     pub(crate) fn missing_host() -> Self {
         Self::plain(StatusCode::BAD_REQUEST, "missing_host_header")

@@ -5,8 +5,8 @@
 mod question;
 mod text;
 
-use legate_compiler::MissingRefs;
-use legate_router::{Router, explain};
+use legate_compiler::{Diagnostic, MissingRefs, codes};
+use legate_router::{Explanation, Found, Router, explain};
 
 use crate::args::{ExplainArgs, ExplainFormat};
 use crate::output::{Exit, print, say};
@@ -32,7 +32,13 @@ pub fn run(args: &ExplainArgs) -> Exit {
         }
     };
     let router: Router<()> = Router::build(snapshot, None, &mut |_, _| ());
-    let explanation = explain(&router, &asked.question());
+    let mut explanation = explain(&router, &asked.question());
+    let absent = absent_secret(&explanation, &compiled.diagnostics);
+    if absent.is_some() {
+        // Repositories hold no Secrets; what one wants to know is where the request goes once
+        // there is a certificate. The cleartext chain holds the same virtual hosts.
+        explanation = explain(&router, &asked.once_decrypted());
+    }
     match args.output {
         ExplainFormat::Json => {
             let mut text = serde_json::to_string_pretty(&explanation).unwrap_or_default();
@@ -40,6 +46,9 @@ pub fn run(args: &ExplainArgs) -> Exit {
             print(&text);
         }
         ExplainFormat::Text => print(&text::render(&asked, &explanation, snapshot)),
+    }
+    if let Some(message) = absent {
+        say(&format!("note: {message}; explained as if it were there"));
     }
     let errors = compiled
         .diagnostics
@@ -53,4 +62,13 @@ pub fn run(args: &ExplainArgs) -> Exit {
         ));
     }
     Exit::Fine
+}
+
+/// Why a handshake is refused, if only a Secret is missing that the folder need not hold.
+fn absent_secret(explanation: &Explanation, diagnostics: &[Diagnostic]) -> Option<String> {
+    let Found::Refused { why } = &explanation.found else { return None };
+    diagnostics
+        .iter()
+        .find(|item| item.code == codes::I_NOT_IN_FOLDER && item.message == *why)
+        .map(|item| item.message.clone())
 }

@@ -169,6 +169,19 @@ fn explain_names_the_winner_and_why_rivals_lost() {
     assert!(json.is_object(), "{json:#}");
 }
 
+/// A repository holds no Secret; one still wants to know where the request goes.
+#[test]
+fn explain_looks_past_a_secret_that_is_not_in_the_folder() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/quickstart");
+    let url = "https://shop.example.com/catalog/x";
+    let output =
+        legate(&["explain", example.to_str().unwrap(), "--url", url, "--draw", "5"]);
+    let text = stdout(&output);
+    assert!(text.contains("target catalog/catalog-canary"), "{text}");
+    let note = String::from_utf8_lossy(&output.stderr);
+    assert!(note.contains("Secret gateway/shop-cert is not here"), "{note}");
+}
+
 #[test]
 fn diff_shows_what_changes_for_traffic() {
     let folder = tempfile::tempdir().unwrap();

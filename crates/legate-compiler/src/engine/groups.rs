@@ -23,6 +23,8 @@ use crate::select::order;
 pub(super) struct Groups {
     pub(super) groups: BTreeMap<Arc<GroupKey>, Box<Group>>,
     dirty: BTreeSet<Arc<GroupKey>>,
+    /// Whether all groups are dirty anyway.
+    all_dirty: bool,
     pub(super) sets: BTreeMap<SetKey, Set>,
     pub(super) route_sets: Table<RouteSetKey, RouteSet>,
     /// The sets that each Host takes, by the Host's place.
@@ -61,27 +63,42 @@ impl Groups {
         old: Option<Arc<GroupKey>>,
         new: Option<Arc<GroupKey>>,
     ) {
+        if self.all_dirty && old.is_none() {
+            self.enter(key, new);
+            return;
+        }
         if old != new {
             if let Some(old) = &old
                 && let Some(group) = self.groups.get_mut(old)
             {
                 group.members.retain(|member| member != key);
             }
-            if let Some(new) = &new {
-                let members = &mut self.groups.entry(new.clone()).or_default().members;
-                let place =
-                    members.partition_point(|member| (order(member), member) < (order(key), key));
-                members.insert(place, key.clone());
-            }
+            self.enter(key, new.clone());
             self.dirty.extend(old);
         }
         self.dirty.extend(new);
     }
 
+    fn enter(&mut self, key: &ObjectKey, group: Option<Arc<GroupKey>>) {
+        if let Some(group) = group {
+            let members = &mut self.groups.entry(group).or_default().members;
+            let place =
+                members.partition_point(|member| (order(member), member) < (order(key), key));
+            members.insert(place, key.clone());
+        }
+    }
+
+    /// All groups are to be assembled.
+    pub(super) fn start_over(&mut self) {
+        self.all_dirty = true;
+    }
+
     /// Assembles dirty groups and brings sets and tables up to date.
     fn update(&mut self, fragments: &BTreeMap<ObjectKey, Box<Fragment>>, pass: &UpdatePass<'_>) {
-        if pass.all {
+        self.all_dirty |= pass.all;
+        if self.all_dirty {
             self.dirty = self.groups.keys().cloned().collect();
+            self.all_dirty = false;
         }
         if pass.hosts_changed {
             self.taken = vec![BTreeSet::new(); pass.hosts.len()];
@@ -108,38 +125,19 @@ impl Groups {
             if group.members.is_empty() {
                 self.groups.remove(&key);
             } else {
+                if let Some(row) = &group.assembled.row {
+                    count(&mut self.sets, &row.set);
+                }
                 new_rows.push(key);
             }
         }
-        self.count_rows(&old_rows, &new_rows);
-        let flipped = self.attach(pass);
-        self.exchange(old_rows, new_rows, &flipped, pass);
-    }
-
-    /// Keeps count of the rows of each set.
-    fn count_rows(&mut self, old_rows: &[(Row, bool)], new_rows: &[Arc<GroupKey>]) {
-        for key in new_rows {
-            let Some(row) = self.groups.get(key).and_then(|g| g.assembled.row.as_ref()) else {
-                continue;
-            };
-            match self.sets.get_mut(&row.set) {
-                Some(set) => set.rows += 1,
-                None => {
-                    let set = Set {
-                        rows: 1,
-                        decided: false,
-                        key: row.set.to_key(),
-                        takers: Vec::new(),
-                    };
-                    self.sets.insert(row.set.clone(), set);
-                }
-            }
-        }
-        for (row, _) in old_rows {
+        for (row, _) in &old_rows {
             if let Some(set) = self.sets.get_mut(&row.set) {
                 set.rows = set.rows.saturating_sub(1);
             }
         }
+        let flipped = self.attach(pass);
+        self.exchange(old_rows, new_rows, &flipped, pass);
     }
 
     /// Decides which Hosts take which sets. Returns the sets that are in use now and were not, or
@@ -246,6 +244,21 @@ impl Groups {
             self.store.release(row);
         }
     }
+}
+
+/// Counts a row of a set.
+fn count(sets: &mut BTreeMap<SetKey, Set>, key: &SetKey) {
+    if let Some(set) = sets.get_mut(key) {
+        set.rows += 1;
+        return;
+    }
+    let set = Set {
+        rows: 1,
+        decided: false,
+        key: key.to_key(),
+        takers: Vec::new(),
+    };
+    sets.insert(key.clone(), set);
 }
 
 /// What updating looks at.

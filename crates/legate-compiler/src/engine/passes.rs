@@ -56,7 +56,7 @@ pub(super) struct Work {
     pub(super) services: BTreeSet<ServiceName>,
     pub(super) endpoints: BTreeSet<ServiceName>,
     dependencies: BTreeSet<Dependency>,
-    mappings: BTreeSet<ObjectKey>,
+    mappings: Vec<ObjectKey>,
     resolve_all: bool,
     pub(super) group_all: bool,
     frontends: bool,
@@ -71,15 +71,20 @@ impl Engine {
         dirty: Option<&BTreeSet<ObjectKey>>,
     ) -> Compilation {
         let work = match dirty.filter(|_| self.module.is_some()) {
-            Some(dirty) => self.note(dirty.iter(), resources, options),
+            Some(dirty) => self.note(dirty.iter(), false, resources, options),
             None => {
                 *self = Self {
                     snapshot: Arc::clone(&self.snapshot),
                     secrets: std::mem::take(&mut self.secrets),
                     ..Self::default()
                 };
+                self.groups.start_over();
                 let keys = resources.iter().map(|(key, _)| key);
-                let mut work = self.note(keys, resources, options);
+                let mut work = self.note(keys, true, resources, options);
+                work.mappings = resources
+                    .of_kind(Kind::Mapping)
+                    .map(|(key, _)| key.clone())
+                    .collect();
                 work.resolve_all = true;
                 work.frontends = true;
                 work.group_all = true;
@@ -114,10 +119,11 @@ impl Engine {
         self.finish(resources, options)
     }
 
-    /// Takes note of changed objects.
+    /// Takes note of changed objects. In a full compile, what depends on them need not be known.
     fn note<'a>(
         &mut self,
         keys: impl Iterator<Item = &'a ObjectKey>,
+        full: bool,
         resources: &Resources,
         options: &Options,
     ) -> Work {
@@ -128,8 +134,9 @@ impl Engine {
             self.skipped.note(key, held, options);
             self.note_other(key, held, options);
             match key.kind {
+                Kind::Mapping | Kind::Service if full => {}
                 Kind::Mapping => {
-                    work.mappings.insert(key.clone());
+                    work.mappings.push(key.clone());
                 }
                 Kind::Service => {
                     let name = ServiceName::new(&key.namespace, &key.name);
@@ -222,12 +229,16 @@ impl Engine {
         let mut keys = std::mem::take(&mut work.mappings);
         if work.resolve_all {
             keys.extend(self.fragments.keys().cloned());
+            keys.sort_unstable();
+            keys.dedup();
         } else if !work.dependencies.is_empty() {
             let dependent = self.fragments.iter().filter(|(_, fragment)| {
                 let mut looked_at = fragment.dependencies.iter();
                 looked_at.any(|dependency| work.dependencies.contains(dependency))
             });
             keys.extend(dependent.map(|(key, _)| key.clone()));
+            keys.sort_unstable();
+            keys.dedup();
         }
         for key in keys {
             let held = resources

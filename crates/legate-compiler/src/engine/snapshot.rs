@@ -25,12 +25,12 @@ impl Engine {
         };
         let store = &self.groups.store;
         snapshot.routes = store.routes.clone();
-        snapshot.policies = store.policies.table.clone();
-        snapshot.clusters = store.clusters.table.clone();
-        snapshot.endpoint_sets = store.endpoint_sets.table.clone();
+        snapshot.policies = store.policies.table();
+        snapshot.clusters = store.clusters.table();
+        snapshot.endpoint_sets = store.endpoint_sets.table();
         let frontends = &self.fronts.frontends;
-        snapshot.certificates = union(&frontends.certificates, &store.certificates.table);
-        snapshot.ca_bundles = union(&frontends.ca_bundles, &store.ca_bundles.table);
+        snapshot.certificates = union(&frontends.certificates, &store.certificates.table());
+        snapshot.ca_bundles = union(&frontends.ca_bundles, &store.ca_bundles.table());
         let internal = self.module.as_ref().is_some_and(|module| {
             probes::add(
                 &module.settings,

@@ -124,16 +124,19 @@ fn open(
         .map(|(_, virtual_host)| virtual_host.clone())
         .collect();
     plain.sort();
-    let chain = FilterChain {
-        listener: key.clone(),
-        matches: ChainMatch::Plain,
-        tls: None,
-        virtual_hosts: plain,
-    };
-    out.chains.insert(
-        ChainKey::from(format!("{key}/plain")),
-        Entry::new(chain, vec![origin.clone()]),
-    );
+    // Where every Host is left out, cleartext is not answered but closed, as long as there is TLS.
+    if !(listener.tls && plain.is_empty() && !owners.is_empty()) {
+        let chain = FilterChain {
+            listener: key.clone(),
+            matches: ChainMatch::Plain,
+            tls: None,
+            virtual_hosts: plain,
+        };
+        out.chains.insert(
+            ChainKey::from(format!("{key}/plain")),
+            Entry::new(chain, vec![origin.clone()]),
+        );
+    }
     if listener.tls {
         tls_chains(&key, hosts, &owners, presence, out);
     }

@@ -22,6 +22,9 @@ use crate::request::{
 };
 use crate::tls::{TlsChain, covers, same_policy};
 
+/// Most headers of a request (spec/services §5.6); on HTTP/1.1 hyper counts.
+const MAX_HEADERS: usize = 100;
+
 /// A request that goes upstream.
 pub(crate) struct Forward {
     /// Path and query as they are to be sent; `None` = as they came.
@@ -58,6 +61,9 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
     strip_hop_by_hop(&mut head.headers, matches!(wanted, Wanted::Upgrade(_)));
     if head.version == Version::HTTP_2 {
         join_cookies(&mut head.headers);
+        if head.headers.len() > MAX_HEADERS {
+            return Err(Reply::too_many_headers());
+        }
     }
     let client = request::decide(&head.headers, &conn.peer, settings);
     let tls = conn.tls.is_some();

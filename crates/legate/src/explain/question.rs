@@ -91,6 +91,13 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// The same request, as if its handshake had succeeded.
+    pub(super) fn once_decrypted(&self) -> Question<'_> {
+        Question { connection: Connection::Plain, ..self.question() }
+    }
+}
+
 fn headers(lines: &[String]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for line in lines {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use legate_compiler::Snapshot;
-use legate_config::route::{Action, Destination};
+use legate_config::route::{Action, Destination, PathMatch, StringMatch};
 use legate_config::{Origin, Route};
 use legate_router::{Explanation, Found, Reason};
 use serde_json::json;
@@ -98,9 +98,36 @@ fn result(found: &Found) -> String {
     }
 }
 
-/// The route's conditions, short.
+/// The route's conditions, short: `/cart/* POST x-a=1 ?debug~[0-9]+`.
 fn conditions(route: &Route) -> String {
-    json!(route.matches).to_string()
+    let matches = &route.matches;
+    let mut text = match &matches.path {
+        PathMatch::Prefix { value, ignore_case } => format!("{value}*{}", case(*ignore_case)),
+        PathMatch::Exact { value, ignore_case } => format!("={value}{}", case(*ignore_case)),
+        PathMatch::Regex { value } => format!("~{value}"),
+    };
+    if let Some(method) = &matches.method {
+        let _ = write!(text, " method{}", compared(method));
+    }
+    for header in &matches.headers {
+        let _ = write!(text, " {}{}", header.name, compared(&header.value));
+    }
+    for parameter in &matches.query {
+        let _ = write!(text, " ?{}{}", parameter.name, compared(&parameter.value));
+    }
+    text
+}
+
+fn case(ignored: bool) -> &'static str {
+    if ignored { " (any case)" } else { "" }
+}
+
+fn compared(value: &StringMatch) -> String {
+    match value {
+        StringMatch::Exact(text) => format!("={text}"),
+        StringMatch::Regex(text) => format!("~{text}"),
+        StringMatch::Present(_) => " present".to_owned(),
+    }
 }
 
 /// What the winner does.
