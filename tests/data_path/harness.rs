@@ -328,10 +328,15 @@ impl Gate {
         })
     }
 
+    /// New connections seem to come from the request's peer.
+    pub(crate) fn set_peer(&self, request: &Request) {
+        *self.peer.lock().unwrap() = request.peer;
+    }
+
     /// Sends one request on a fresh connection.
     pub(crate) async fn send(&self, port: u16, text: &str) -> Answer {
         let request = Request::parse(text);
-        *self.peer.lock().unwrap() = request.peer;
+        self.set_peer(&request);
         let mut client = Client::connect(self.address(port)).await.unwrap();
         self.send_on(&mut client, &request).await
     }

@@ -195,6 +195,7 @@ async fn too_large_heads_are_refused() {
         let answer = within(answer).await.unwrap();
         assert_eq!(answer.status, 431, "{} headers", headers.len());
     }
+    assert_eq!(seen.load(Ordering::SeqCst), before);
     assert_eq!(
         within(client.get("a.test", "/sentinel/x"))
             .await

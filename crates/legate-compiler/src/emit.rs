@@ -34,6 +34,8 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) struct Counted<K, T, X = ()> {
     slots: BTreeMap<K, Slot<T, X>>,
+    /// The entries as a table, until something changes.
+    table: Option<Table<K, T>>,
 }
 
 #[derive(Debug)]
@@ -47,22 +49,29 @@ impl<K, T, X> Default for Counted<K, T, X> {
     fn default() -> Self {
         Self {
             slots: BTreeMap::new(),
+            table: None,
         }
     }
 }
 
 impl<K: Ord + Clone, T, X: Default> Counted<K, T, X> {
     /// The entries as they are now.
-    pub(crate) fn table(&self) -> Table<K, T> {
-        self.slots
-            .iter()
-            .map(|(key, slot)| (key.clone(), slot.entry.clone()))
-            .collect()
+    pub(crate) fn table(&mut self) -> Table<K, T> {
+        let slots = &self.slots;
+        let make = || {
+            let entries = slots.iter();
+            entries
+                .map(|(key, slot)| (key.clone(), slot.entry.clone()))
+                .collect()
+        };
+        self.table.get_or_insert_with(make).clone()
     }
 
     /// Counts a use; the entry is made when there is none.
     fn acquire(&mut self, key: &K, make: impl FnOnce() -> (Entry<T>, X)) -> &mut Slot<T, X> {
+        let table = &mut self.table;
         let slot = self.slots.entry(key.clone()).or_insert_with(|| {
+            *table = None;
             let (entry, beside) = make();
             Slot {
                 entry,
@@ -80,6 +89,7 @@ impl<K: Ord + Clone, T, X: Default> Counted<K, T, X> {
         let slot = self.acquire(key, || (entry.clone(), X::default()));
         if slot.entry.hash != entry.hash {
             slot.entry = entry.clone();
+            self.table = None;
         }
     }
 
@@ -89,6 +99,7 @@ impl<K: Ord + Clone, T, X: Default> Counted<K, T, X> {
             slot.uses = slot.uses.saturating_sub(1);
             if slot.uses == 0 {
                 self.slots.remove(key);
+                self.table = None;
             }
         }
     }
@@ -160,6 +171,7 @@ impl Store {
                 let entry = plan.resolve(resources, index);
                 if entry.hash != slot.entry.hash {
                     slot.entry = entry;
+                    self.endpoint_sets.table = None;
                 }
             }
         }
@@ -167,7 +179,7 @@ impl Store {
 }
 
 /// Puts an entry in, but keeps the old one's `Arc` when the content is the same.
-pub(crate) fn put<K: Ord, T>(table: &mut Table<K, T>, key: K, entry: Entry<T>) {
+pub(crate) fn put<K: Ord + Clone, T>(table: &mut Table<K, T>, key: K, entry: Entry<T>) {
     let entry = match table.entry(&key) {
         Some(old) if old.hash == entry.hash => Entry {
             value: Arc::clone(&old.value),

@@ -47,24 +47,24 @@ impl<T: Serialize> Entry<T> {
     }
 }
 
-/// A table: entries by key, in key order.
+/// A table: entries by key, in key order. Clones share their entries until one of them changes.
 #[derive(Debug)]
 pub struct Table<K, T> {
-    entries: BTreeMap<K, Entry<T>>,
+    entries: Arc<BTreeMap<K, Entry<T>>>,
 }
 
 impl<K, T> Default for Table<K, T> {
     fn default() -> Self {
         Self {
-            entries: BTreeMap::new(),
+            entries: Arc::default(),
         }
     }
 }
 
-impl<K: Clone, T> Clone for Table<K, T> {
+impl<K, T> Clone for Table<K, T> {
     fn clone(&self) -> Self {
         Self {
-            entries: self.entries.clone(),
+            entries: Arc::clone(&self.entries),
         }
     }
 }
@@ -89,16 +89,19 @@ impl<K: Ord, T> Table<K, T> {
     }
 
     /// Puts an entry under a key and returns the one it replaces.
-    pub fn insert(&mut self, key: K, entry: Entry<T>) -> Option<Entry<T>> {
-        self.entries.insert(key, entry)
+    pub fn insert(&mut self, key: K, entry: Entry<T>) -> Option<Entry<T>>
+    where
+        K: Clone,
+    {
+        Arc::make_mut(&mut self.entries).insert(key, entry)
     }
 
     /// Removes the entry under a key.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<Entry<T>>
     where
-        K: Borrow<Q>,
+        K: Borrow<Q> + Clone,
     {
-        self.entries.remove(key)
+        Arc::make_mut(&mut self.entries).remove(key)
     }
 
     /// All entries in key order.
@@ -125,7 +128,7 @@ where
 {
     fn from_iter<I: IntoIterator<Item = (K, Entry<T>)>>(iter: I) -> Self {
         Self {
-            entries: iter.into_iter().collect(),
+            entries: Arc::new(iter.into_iter().collect()),
         }
     }
 }
@@ -133,7 +136,7 @@ where
 impl<K: Serialize, T: Serialize> Serialize for Table<K, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.entries.len()))?;
-        for (key, entry) in &self.entries {
+        for (key, entry) in self.entries.iter() {
             map.serialize_entry(key, &*entry.value)?;
         }
         map.end()

@@ -17,6 +17,7 @@
 
 mod access_log;
 mod config;
+mod crypto;
 mod drain;
 mod error;
 pub mod gateway;

@@ -66,7 +66,9 @@ pub fn run(args: &ExplainArgs) -> Exit {
 
 /// Why a handshake is refused, if only a Secret is missing that the folder need not hold.
 fn absent_secret(explanation: &Explanation, diagnostics: &[Diagnostic]) -> Option<String> {
-    let Found::Refused { why } = &explanation.found else { return None };
+    let Found::Refused { why } = &explanation.found else {
+        return None;
+    };
     diagnostics
         .iter()
         .find(|item| item.code == codes::I_NOT_IN_FOLDER && item.message == *why)

@@ -174,12 +174,21 @@ fn explain_names_the_winner_and_why_rivals_lost() {
 fn explain_looks_past_a_secret_that_is_not_in_the_folder() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/quickstart");
     let url = "https://shop.example.com/catalog/x";
-    let output =
-        legate(&["explain", example.to_str().unwrap(), "--url", url, "--draw", "5"]);
+    let output = legate(&[
+        "explain",
+        example.to_str().unwrap(),
+        "--url",
+        url,
+        "--draw",
+        "5",
+    ]);
     let text = stdout(&output);
     assert!(text.contains("target catalog/catalog-canary"), "{text}");
     let note = String::from_utf8_lossy(&output.stderr);
-    assert!(note.contains("Secret gateway/shop-cert is not here"), "{note}");
+    assert!(
+        note.contains("Secret gateway/shop-cert is not here"),
+        "{note}"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use legate_config::{Entry, RouteKey, RouteSetKey, Table};
 
 use super::fragment::Fragment;
 use super::passes::{Engine, Work};
+use super::probes;
 use crate::attach::{HostTable, SetKey};
 use crate::emit::{Store, put};
 use crate::endpoints::EndpointIndex;
@@ -32,6 +33,10 @@ pub(super) struct Groups {
     /// Hosts whose sets changed in this run.
     pub(super) changed_hosts: BTreeSet<usize>,
     pub(super) store: Store,
+    /// Whether there are internal rows.
+    pub(super) internal: bool,
+    /// Members of the groups that this run assembled, unless those were all.
+    pub(super) touched: Vec<ObjectKey>,
 }
 
 /// Mappings of one match.
@@ -95,10 +100,9 @@ impl Groups {
 
     /// Assembles dirty groups and brings sets and tables up to date.
     fn update(&mut self, fragments: &BTreeMap<ObjectKey, Box<Fragment>>, pass: &UpdatePass<'_>) {
-        self.all_dirty |= pass.all;
-        if self.all_dirty {
+        let all = std::mem::take(&mut self.all_dirty) || pass.all;
+        if all {
             self.dirty = self.groups.keys().cloned().collect();
-            self.all_dirty = false;
         }
         if pass.hosts_changed {
             self.taken = vec![BTreeSet::new(); pass.hosts.len()];
@@ -118,6 +122,9 @@ impl Groups {
                 .map(|fragment| &fragment.member)
                 .collect();
             let assembled = assemble(&members, &pass.context);
+            if !all {
+                self.touched.extend(group.members.iter().cloned());
+            }
             let old = std::mem::replace(&mut group.assembled, assembled);
             if let Some(row) = old.row {
                 old_rows.push((row, std::mem::take(&mut group.active)));
@@ -298,6 +305,10 @@ impl Engine {
             resources,
             endpoints: &self.endpoints,
         };
+        if work.module {
+            let (sets, routes) = (&mut self.groups.route_sets, &mut self.groups.store.routes);
+            self.groups.internal = probes::update(&module.settings, sets, routes);
+        }
         self.groups.update(&self.fragments, &pass);
         let touched = |service: &_| work.endpoints.contains(service);
         if !work.endpoints.is_empty() {

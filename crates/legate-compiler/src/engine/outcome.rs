@@ -6,7 +6,7 @@ use legate_api::{Kind, Object, ObjectKey};
 use legate_config::{Code, Diagnostic, Effect, Severity};
 
 use super::Compilation;
-use super::passes::Engine;
+use super::passes::{Engine, Work};
 use super::unreachable::unreachable;
 use crate::codes;
 use crate::options::Options;
@@ -42,13 +42,18 @@ pub(super) fn issues(
 
 impl Engine {
     /// Ends a run: publishes, and collects diagnostics and status.
-    pub(super) fn finish(&mut self, resources: &Resources, options: &Options) -> Compilation {
+    pub(super) fn finish(
+        &mut self,
+        work: &Work,
+        resources: &Resources,
+        options: &Options,
+    ) -> Compilation {
         let snapshot = self.publish();
         let mut diagnostics = self.diagnostics(resources, options);
         crate::remedies::complete(&mut diagnostics);
         diagnostics.sort_unstable();
         diagnostics.dedup();
-        let status = self.status(resources, options, &diagnostics);
+        let status = self.status(work, resources, options, &diagnostics);
         self.rejected = status
             .iter()
             .filter(|(key, status)| {
@@ -122,18 +127,33 @@ impl Engine {
     }
 
     fn status(
-        &self,
+        &mut self,
+        work: &Work,
         resources: &Resources,
         options: &Options,
         diagnostics: &[Diagnostic],
     ) -> BTreeMap<ObjectKey, ObjectStatus> {
-        let mut status: BTreeMap<ObjectKey, ObjectStatus> = resources
-            .iter()
-            .filter(|(key, held)| {
-                key.kind.is_ambassador() && select::is_ours(&held.current, key, options)
-            })
-            .map(|(key, _)| (key.clone(), self.blank_status(key)))
-            .collect();
+        let ours = |key: &ObjectKey, held: &Held| {
+            key.kind.is_ambassador() && select::is_ours(&held.current, key, options)
+        };
+        let touched = std::mem::take(&mut self.groups.touched);
+        if work.all_statuses {
+            self.statuses = resources
+                .iter()
+                .filter(|(key, held)| ours(key, held))
+                .map(|(key, _)| (key.clone(), self.blank_status(key)))
+                .collect();
+        } else {
+            for key in work.touched.iter().chain(&touched) {
+                if resources.get(key).is_some_and(|held| ours(key, held)) {
+                    let status = self.blank_status(key);
+                    self.statuses.insert(key.clone(), status);
+                } else {
+                    self.statuses.remove(key);
+                }
+            }
+        }
+        let mut status = self.statuses.clone();
         for diagnostic in diagnostics {
             let Some(object) = &diagnostic.object else {
                 continue;

@@ -19,6 +19,7 @@ use crate::resolve::{Context, Dependency};
 use crate::resources::{Held, Resources};
 use crate::secrets::SecretCache;
 use crate::select::{self, Skipped};
+use crate::status::ObjectStatus;
 use crate::unsupported;
 
 /// Everything kept between compiles.
@@ -37,6 +38,8 @@ pub(super) struct Engine {
     pub(super) fragments: BTreeMap<ObjectKey, Box<Fragment>>,
     pub(super) groups: Groups,
     pub(super) snapshot: Arc<Snapshot>,
+    /// Statuses of our objects, as if there were no diagnostics.
+    pub(super) statuses: BTreeMap<ObjectKey, ObjectStatus>,
     /// Objects other than Mappings that the last compile rejected.
     pub(super) rejected: BTreeSet<ObjectKey>,
 }
@@ -60,6 +63,11 @@ pub(super) struct Work {
     resolve_all: bool,
     pub(super) group_all: bool,
     frontends: bool,
+    /// Whether the Module was read again.
+    pub(super) module: bool,
+    /// Whether every status may change, and if not, the objects that changed.
+    pub(super) all_statuses: bool,
+    pub(super) touched: Vec<ObjectKey>,
 }
 
 impl Engine {
@@ -88,6 +96,7 @@ impl Engine {
                 work.resolve_all = true;
                 work.frontends = true;
                 work.group_all = true;
+                work.all_statuses = true;
                 work
             }
         };
@@ -98,7 +107,7 @@ impl Engine {
         self.module(&mut work, resources, options);
         let Some(module) = &self.module else {
             // Unreachable: the line above fills it. Nothing would be the safe answer.
-            return self.finish(resources, options);
+            return self.finish(&work, resources, options);
         };
         let hosts = if work.frontends {
             let settings = &module.settings;
@@ -116,7 +125,8 @@ impl Engine {
             }
         }
         self.assemble(&work, hosts.hosts, resources, options);
-        self.finish(resources, options)
+        work.all_statuses |= hosts.hosts || work.group_all;
+        self.finish(&work, resources, options)
     }
 
     /// Takes note of changed objects. In a full compile, what depends on them need not be known.
@@ -130,6 +140,9 @@ impl Engine {
         let mut work = Work::default();
         let (mut auth, mut resolvers) = (false, false);
         for key in keys {
+            if !full {
+                work.touched.push(key.clone());
+            }
             let held = resources.get(key);
             self.skipped.note(key, held, options);
             self.note_other(key, held, options);
@@ -206,6 +219,7 @@ impl Engine {
             .as_ref()
             .is_some_and(|module| module.settings == settings);
         work.group_all |= !same;
+        work.module = true;
         self.module = Some(ModuleState {
             headers: ModuleHeaders::new(&settings.defaults),
             settings,

@@ -4,11 +4,12 @@ use legate_config::route::{Action, PathMatch, ProbeKind, Route, RouteMatch, Rout
 use legate_config::{Entry, HostPattern, RouteKey, RouteSetKey, Table};
 
 use crate::attach::INTERNAL;
+use crate::emit::put;
 use crate::module::ModuleSettings;
 use crate::rank::{Condition, RankInput, rank};
 
-/// Adds the set of internal rows and the rows; false when there are none.
-pub(super) fn add(
+/// Brings the set of internal rows and the rows up to date; false when there are none.
+pub(super) fn update(
     module: &ModuleSettings,
     sets: &mut Table<RouteSetKey, RouteSet>,
     routes: &mut Table<RouteKey, Route>,
@@ -19,18 +20,23 @@ pub(super) fn add(
     ];
     let mut any = false;
     for (name, probe, kind) in probes {
+        let key = RouteKey::from(format!("{INTERNAL}/{name}"));
         let Some(probe) = probe else {
+            routes.remove(&key);
             continue;
         };
         any = true;
-        let key = RouteKey::from(format!("{INTERNAL}/{name}"));
-        routes.insert(key, Entry::new(row(name, &probe.prefix, kind), Vec::new()));
+        let entry = Entry::new(row(name, &probe.prefix, kind), Vec::new());
+        put(routes, key, entry);
     }
     if any {
         let set = RouteSet {
             host: HostPattern::Any,
         };
-        sets.insert(RouteSetKey::from(INTERNAL), Entry::new(set, Vec::new()));
+        let entry = Entry::new(set, Vec::new());
+        put(sets, RouteSetKey::from(INTERNAL), entry);
+    } else {
+        sets.remove(INTERNAL);
     }
     any
 }

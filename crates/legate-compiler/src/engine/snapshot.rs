@@ -7,7 +7,6 @@ use legate_config::snapshot::Snapshot;
 use legate_config::{Entry, RouteSetKey, Table, VirtualHostKey};
 
 use super::passes::Engine;
-use super::probes;
 use crate::attach::INTERNAL;
 use crate::emit::{put, union};
 
@@ -23,7 +22,7 @@ impl Engine {
             route_sets: self.groups.route_sets.clone(),
             ..Snapshot::default()
         };
-        let store = &self.groups.store;
+        let store = &mut self.groups.store;
         snapshot.routes = store.routes.clone();
         snapshot.policies = store.policies.table();
         snapshot.clusters = store.clusters.table();
@@ -31,14 +30,7 @@ impl Engine {
         let frontends = &self.fronts.frontends;
         snapshot.certificates = union(&frontends.certificates, &store.certificates.table());
         snapshot.ca_bundles = union(&frontends.ca_bundles, &store.ca_bundles.table());
-        let internal = self.module.as_ref().is_some_and(|module| {
-            probes::add(
-                &module.settings,
-                &mut snapshot.route_sets,
-                &mut snapshot.routes,
-            )
-        });
-        snapshot.virtual_hosts = self.virtual_hosts(internal);
+        snapshot.virtual_hosts = self.virtual_hosts();
         snapshot.root = snapshot.compute_root();
         if snapshot.root != self.snapshot.root {
             self.snapshot = Arc::new(snapshot);
@@ -47,7 +39,7 @@ impl Engine {
     }
 
     /// The virtual hosts with the sets that their Hosts take.
-    fn virtual_hosts(&mut self, internal: bool) -> Table<VirtualHostKey, VirtualHost> {
+    fn virtual_hosts(&mut self) -> Table<VirtualHostKey, VirtualHost> {
         let changed = std::mem::take(&mut self.groups.changed_hosts);
         let rebuilt = std::mem::take(&mut self.fronts.rebuilt);
         let mut table = if rebuilt {
@@ -59,7 +51,7 @@ impl Engine {
             if !rebuilt && !changed.contains(&index) {
                 continue;
             }
-            let probes = internal && self.fronts.hosts.attaches(index);
+            let probes = self.groups.internal && self.fronts.hosts.attaches(index);
             let sets: Vec<RouteSetKey> = probes
                 .then(|| RouteSetKey::from(INTERNAL))
                 .into_iter()

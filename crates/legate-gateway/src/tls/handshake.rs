@@ -13,9 +13,9 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::TlsInfo;
-use super::config::cipher_name;
 use super::peer::PeerCertificate;
 use super::table::{Termination, TlsChain};
+use crate::crypto::cipher_name;
 
 /// Fatal alert `unrecognized_name`, as a whole record.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];

@@ -7,20 +7,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use legate_config::cluster::UpstreamTls;
-use legate_config::listener::TlsVersion;
-use legate_config::secret::{CaBundle, Certificate, KeyForm};
+use legate_config::secret::{CaBundle, Certificate};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::server::ParsedCertificate;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, NamedGroup, ProtocolVersion, RootCertStore,
-    SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
-};
-use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
-    ServerName, UnixTime,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
+
+use crate::crypto::{key_der, provider, versions};
 
 /// How one cluster (or several with equal settings) speaks TLS.
 pub(crate) struct ClientTls {
@@ -53,14 +48,17 @@ impl ClientTls {
         ca: Option<&CaBundle>,
         certificate: Option<&Certificate>,
     ) -> Result<Self, String> {
-        let provider = Arc::new(provider(tls)?);
+        let provider =
+            provider(&tls.cipher_suites, &tls.ecdh_curves).map_err(|error| error.to_string())?;
         let algorithms = provider.signature_verification_algorithms;
         let verifier: Arc<dyn ServerCertVerifier> = match ca {
             Some(bundle) => Arc::new(ChainOnly::new(bundle, algorithms)?),
             None => Arc::new(Unverified { algorithms }),
         };
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&versions(tls)?)
+            .with_protocol_versions(
+                versions(tls.min_version, tls.max_version).map_err(|error| error.to_string())?,
+            )
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
@@ -73,7 +71,7 @@ impl ClientTls {
                     .map(CertificateDer::from)
                     .collect();
                 builder
-                    .with_client_auth_cert(chain, private_key(pair))
+                    .with_client_auth_cert(chain, key_der(&pair.key))
                     .map_err(|error| format!("client certificate: {error}"))?
             }
             None => builder.with_no_client_auth(),
@@ -123,82 +121,6 @@ impl std::fmt::Debug for ClientTls {
             .field("server_name", &self.server_name)
             .finish_non_exhaustive()
     }
-}
-
-fn private_key(pair: &Certificate) -> PrivateKeyDer<'static> {
-    let der = pair.key.der().to_vec();
-    match pair.key.form() {
-        KeyForm::Pkcs8 => PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der)),
-        KeyForm::Pkcs1 => PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(der)),
-        KeyForm::Sec1 => PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der)),
-    }
-}
-
-fn versions(tls: &UpstreamTls) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
-    let wanted = tls.min_version..=tls.max_version;
-    let all = [
-        (TlsVersion::V13, &rustls::version::TLS13),
-        (TlsVersion::V12, &rustls::version::TLS12),
-    ];
-    let found: Vec<_> = all
-        .into_iter()
-        .filter(|(version, _)| wanted.contains(version))
-        .map(|(_, version)| version)
-        .collect();
-    if found.is_empty() {
-        return Err("no TLS version between the lowest and the highest".to_owned());
-    }
-    Ok(found)
-}
-
-fn provider(tls: &UpstreamTls) -> Result<CryptoProvider, String> {
-    let mut provider = aws_lc_rs::default_provider();
-    if !tls.cipher_suites.is_empty() {
-        provider.cipher_suites.retain(|suite| {
-            openssl_name(*suite).is_none_or(|name| tls.cipher_suites.iter().any(|it| it == name))
-        });
-    }
-    if tls.max_version == TlsVersion::V12
-        && !provider
-            .cipher_suites
-            .iter()
-            .any(|suite| suite.version().version == ProtocolVersion::TLSv1_2)
-    {
-        return Err("none of the cipher suites is available".to_owned());
-    }
-    if !tls.ecdh_curves.is_empty() {
-        let groups: Vec<NamedGroup> = tls.ecdh_curves.iter().filter_map(|it| group(it)).collect();
-        provider.kx_groups.retain(|it| groups.contains(&it.name()));
-        if provider.kx_groups.is_empty() {
-            return Err("none of the curves is available".to_owned());
-        }
-    }
-    Ok(provider)
-}
-
-/// Name of a TLS 1.2 suite; `None` for TLS 1.3 ones, which no list restricts.
-fn openssl_name(suite: SupportedCipherSuite) -> Option<&'static str> {
-    use rustls::CipherSuite as Id;
-    Some(match suite.suite() {
-        Id::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
-        Id::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
-        Id::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
-        Id::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
-        Id::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
-        Id::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
-        _ => return None,
-    })
-}
-
-fn group(name: &str) -> Option<NamedGroup> {
-    Some(match name {
-        "X25519" => NamedGroup::X25519,
-        "P-256" => NamedGroup::secp256r1,
-        "P-384" => NamedGroup::secp384r1,
-        "P-521" => NamedGroup::secp521r1,
-        "X25519MLKEM768" => NamedGroup::X25519MLKEM768,
-        _ => return None,
-    })
 }
 
 // === impl ChainOnly ===

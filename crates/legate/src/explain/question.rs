@@ -94,7 +94,10 @@ impl Asked {
 impl Asked {
     /// The same request, as if its handshake had succeeded.
     pub(super) fn once_decrypted(&self) -> Question<'_> {
-        Question { connection: Connection::Plain, ..self.question() }
+        Question {
+            connection: Connection::Plain,
+            ..self.question()
+        }
     }
 }
 
