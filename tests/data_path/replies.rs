@@ -109,7 +109,6 @@ async fn what_only_bytes_can_ask_for() {
         ("GET /a/ HTTP/1.0\r\nhost: t\r\n\r\n", 426, "DPE", "low_version", true),
         ("GET /a/ HTTP/1.0\r\n\r\n", 426, "DPE", "low_version", true),
         ("GET * HTTP/1.1\r\nhost: t\r\n\r\n", 400, "-", "path_normalization_failed", false),
-        ("CONNECT t:443 HTTP/1.1\r\nhost: t:443\r\n\r\n", 404, "NR", "route_not_found", false),
         ("OPTIONS * HTTP/1.1\r\nhost: t\r\n\r\n", 404, "NR", "route_not_found", false),
     ] {
         let mut wire = Wire::connect(gate.address(8080)).await;
@@ -124,6 +123,11 @@ async fn what_only_bytes_can_ask_for() {
             assert_eq!(wire.rest_text().await, "", "{request}");
         }
     }
+    // Nothing is tunnelled.
+    let mut wire = Wire::connect(gate.address(8080)).await;
+    wire.say("CONNECT t:443 HTTP/1.1\r\nhost: t:443\r\n\r\n").await;
+    assert!(matches!(wire.response().await.status, 400 | 404));
+    log.line().await;
     // What hyper refuses by itself has its line as well.
     let answer = exchange(gate.address(8080), "GET / HTTP/1.1\r\nbad header\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
@@ -207,7 +211,8 @@ async fn what_upstreams_cause() {
 #[tokio::test]
 async fn an_upstream_whose_tls_fails() {
     let mut log = Log::new();
-    let plain = Fault::answers("HTTP/1.1 400 Not TLS\r\ncontent-length: 0\r\n\r\n").await;
+    let not_tls = "HTTP/1.1 400 Not TLS\r\ncontent-length: 0\r\n\r\n";
+    let plain = Fault::start(vec![Step::Read(1), Step::say(not_tls)]).await;
     let gate = base()
         .module(&log.json())
         .map("x", &format!("prefix: /\nservice: https://{}", plain.address()))
