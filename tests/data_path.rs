@@ -12,6 +12,8 @@ mod harness;
 #[path = "data_path/wire.rs"]
 mod wire;
 
+#[path = "data_path/access_log.rs"]
+mod access_log;
 #[path = "data_path/addresses.rs"]
 mod addresses;
 #[path = "data_path/association.rs"]
@@ -26,6 +28,8 @@ mod headers;
 mod hostile;
 #[path = "data_path/hostile_http2.rs"]
 mod hostile_http2;
+#[path = "data_path/hostile_slow.rs"]
+mod hostile_slow;
 #[path = "data_path/hostile_upstream.rs"]
 mod hostile_upstream;
 #[path = "data_path/identity.rs"]
@@ -44,5 +48,7 @@ mod security;
 mod services;
 #[path = "data_path/streams.rs"]
 mod streams;
+#[path = "data_path/timeouts.rs"]
+mod timeouts;
 #[path = "data_path/tls.rs"]
 mod tls;

@@ -37,7 +37,12 @@ struct Peer {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let wrk = process::wrk()?;
     let me = std::env::current_exe()?;
-    let mut origin = Pinned::start("origin", 1, &me, &["origin", "--listen", "127.0.0.1:18090"])?;
+    let mut origin = Pinned::start(
+        "origin",
+        "1",
+        &me,
+        &["origin", "--listen", "127.0.0.1:18090"],
+    )?;
     origin.wait_for(SocketAddr::from(([127, 0, 0, 1], 18090)))?;
     let mut peers = vec![
         peer(
@@ -79,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn peer(name: &'static str, port: u16, program: &Path, args: &[&str]) -> Result<Peer> {
-    let mut process = Pinned::start(name, 0, program, args)?;
+    let mut process = Pinned::start(name, "0", program, args)?;
     process.wait_for(SocketAddr::from(([127, 0, 0, 1], port)))?;
     Ok(Peer {
         name,

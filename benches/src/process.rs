@@ -27,11 +27,11 @@ impl Drop for Pinned {
 pub(crate) struct Cpu(pub(crate) f64);
 
 impl Pinned {
-    /// Starts a program on one core.
-    pub(crate) fn start(name: &str, core: usize, program: &Path, args: &[&str]) -> Result<Self> {
+    /// Starts a program on some cores, e.g. `0` or `0,1`.
+    pub(crate) fn start(name: &str, cores: &str, program: &Path, args: &[&str]) -> Result<Self> {
         let child = Command::new("taskset")
             .arg("-c")
-            .arg(core.to_string())
+            .arg(cores)
             .arg(program)
             .args(args)
             .stdin(Stdio::null())

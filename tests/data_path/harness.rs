@@ -214,7 +214,6 @@ impl Case {
             })),
             on_port_zero: true,
             patience: self.patience,
-            ..Hooks::default()
         };
         let options = RunOptions {
             paths: vec![PathBuf::from(folder.path())],

@@ -6,7 +6,9 @@ use http_body_util::BodyExt;
 use legate_testkit::{Client, Fault, Step};
 
 use crate::harness::Gate;
-use crate::wire::frames::{DATA, END_STREAM, HEADERS, RST_STREAM, get, opening};
+use crate::wire::frames::{
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame, get, opening,
+};
 use crate::wire::{Log, Sentinel, Wire, guarded, within};
 
 const PREFIX: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
@@ -339,4 +341,89 @@ async fn heads_do_not_wait_for_bodies() {
             .to_bytes(),
         "ok"
     );
+}
+
+/// The head of the HEADERS frame of a first request without body.
+const FIRST_REQUEST: &[u8] = &[1, 5, 0, 0, 0, 1];
+
+/// The same for upstreams that speak HTTP/2.
+#[tokio::test]
+async fn http2_upstreams_that_misbehave() {
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    let reset = |code| frame(RST_STREAM, 0, 1, &[0, 0, 0, code]);
+    // `:status: 200` is one byte.
+    let headers = frame(HEADERS, END_HEADERS, 1, &[0x88]);
+    let goaway = frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2]);
+    for (what, says, status, flag, reason) in [
+        ("resets the stream", reset(2), 503, "UR", "remote reset"),
+        (
+            "says nothing",
+            Vec::new(),
+            503,
+            "UC",
+            "connection termination",
+        ),
+        ("goes away", goaway, 503, "UC", "connection termination"),
+        (
+            "sends data first",
+            frame(DATA, 0, 1, b"x"),
+            502,
+            "UPE",
+            "protocol error",
+        ),
+        (
+            "answers in HTTP/1.1",
+            b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
+            502,
+            "UPE",
+            "protocol error",
+        ),
+        (
+            "breaks compression",
+            frame(HEADERS, END_HEADERS, 1, &[0xff; 9]),
+            502,
+            "UPE",
+            "protocol error",
+        ),
+    ] {
+        let mut log = Log::new();
+        let fault = http2(&settings, says, None).await;
+        let gate = serving(&fault, &log, "grpc: true").await;
+        let answer = within(gate.send(8080, "/f/")).await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text());
+        assert_eq!(answer.text(), format!("{PREFIX}{reason}"), "{what}");
+        assert_eq!(log.reasons().await.1, flag, "{what}");
+    }
+    // After response headers the response breaks off.
+    let begun = [&headers[..], &frame(DATA, 0, 1, b"begun")].concat();
+    for (what, then, flag, reason) in [
+        ("resets the stream", reset(2), "UR", "remote_reset"),
+        ("closes", Vec::new(), "UC", "connection_termination"),
+    ] {
+        let mut log = Log::new();
+        let fault = http2(&settings, begun.clone(), Some(then)).await;
+        let gate = serving(&fault, &log, "grpc: true").await;
+        let mut wire = Wire::connect(gate.address(8080)).await;
+        wire.say("GET /f/ HTTP/1.1\r\nhost: t\r\n\r\n").await;
+        assert!(wire.head().await.starts_with("HTTP/1.1 200 "), "{what}");
+        assert_eq!(wire.take(10).await, b"5\r\nbegun\r\n", "{what}");
+        fault.release();
+        assert_eq!(wire.rest_text().await, "", "{what}: no last chunk");
+        let (_, flags, details) = log.reasons().await;
+        assert_eq!(flags, flag, "{what}");
+        assert_eq!(
+            details,
+            format!("upstream_reset_after_response_started{{{reason}}}")
+        );
+    }
+}
+
+/// An upstream that takes a request and says something, then waits and says something more.
+async fn http2(settings: &[u8], says: Vec<u8>, then: Option<Vec<u8>>) -> Fault {
+    let mut script = vec![Step::Read(24), Step::Say(settings.to_vec())];
+    script.extend([Step::Until(FIRST_REQUEST.to_vec()), Step::Say(says)]);
+    if let Some(then) = then {
+        script.extend([Step::Hold, Step::Say(then)]);
+    }
+    Fault::start(script).await
 }

@@ -123,6 +123,16 @@ impl Wire {
         within(self.stream.write_all(bytes.as_ref())).await
     }
 
+    /// Writes, however long it takes.
+    pub(crate) async fn say_slowly(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Ends our half, unless the other side has closed.
+    pub(crate) async fn try_finish(&mut self) -> io::Result<()> {
+        within(self.stream.shutdown()).await
+    }
+
     /// Ends our half.
     pub(crate) async fn finish(&mut self) {
         within(self.stream.shutdown()).await.unwrap();

@@ -219,6 +219,12 @@ impl ProxyError {
         })
     }
 
+    /// The same for a failure after response headers.
+    pub(crate) fn details_after_headers(&self) -> String {
+        let reset = self.kind.reset_reason().unwrap_or("local reset");
+        format!("upstream_reset_after_response_started{{{reset}}}").replace(' ', "_")
+    }
+
     /// Whether another attempt could succeed as far as the failure goes; whether one is allowed is
     /// for the retry rules to say.
     #[cfg_attr(

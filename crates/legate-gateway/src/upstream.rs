@@ -36,7 +36,7 @@ pub(crate) use self::body::UpstreamBody;
 pub use self::cluster::ClusterCounters;
 pub(crate) use self::cluster::ClusterHandle;
 pub(crate) use self::pool::WorkerPool;
-pub(crate) use self::send::Call;
+pub(crate) use self::send::{Call, classify};
 
 use self::cluster::Transport;
 use self::dns::Dns;

@@ -20,6 +20,8 @@ const SOCKET_BUFFER: u32 = 64 * 1024;
 pub enum Step {
     /// Reads to the end of a request's head.
     Head,
+    /// Reads until these bytes came.
+    Until(Vec<u8>),
     /// Reads so many bytes.
     Read(u64),
     /// Reads to the end of the stream.
@@ -183,14 +185,10 @@ impl Player {
     async fn step(&self, stream: &mut TcpStream, step: &Step) -> io::Result<()> {
         match step {
             Step::Head => {
-                let mut last = [0; 4];
-                while &last != b"\r\n\r\n" {
-                    last.rotate_left(1);
-                    last[3] = stream.read_u8().await?;
-                    self.note(|tally| tally.read += 1);
-                }
+                self.until(stream, b"\r\n\r\n").await?;
                 self.note(|tally| tally.heads += 1);
             }
+            Step::Until(bytes) => self.until(stream, bytes).await?,
             Step::Read(bytes) => {
                 let mut left = *bytes;
                 while left > 0 {
@@ -229,9 +227,18 @@ impl Player {
         Ok(())
     }
 
+    async fn until(&self, stream: &mut TcpStream, wanted: &[u8]) -> io::Result<()> {
+        let mut seen = Vec::new();
+        while !seen.ends_with(wanted) {
+            seen.push(stream.read_u8().await?);
+            self.note(|tally| tally.read += 1);
+        }
+        Ok(())
+    }
+
     /// Reads some bytes, at most so many; the end of the stream is an error.
     async fn read(&self, stream: &mut TcpStream, most: u64) -> io::Result<u64> {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = vec![0; 16 * 1024];
         let most = usize::try_from(most)
             .unwrap_or(usize::MAX)
             .min(buffer.len());

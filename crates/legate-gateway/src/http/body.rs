@@ -1,5 +1,6 @@
 //! Bodies on their way through: counted, held to the request's limits, and ending its exchange.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 
 use super::exchange::{Exchange, Expired};
 use crate::reply::Flag;
-use crate::upstream::UpstreamBody;
+use crate::upstream::{UpstreamBody, classify};
 
 /// A client's request body.
 pub(crate) struct RequestBody {
@@ -128,16 +129,21 @@ impl ResponseBody {
 
     fn broken(&mut self, why: BrokenOff) -> BrokenOff {
         let (flag, details) = match &why {
-            BrokenOff::Expired(Expired::Route) => (Flag::UpstreamTimeout, "response_timeout"),
-            BrokenOff::Expired(Expired::Idle) => (Flag::StreamIdle, "stream_idle_timeout"),
-            BrokenOff::Upstream(_) => (
-                Flag::UpstreamTermination,
-                "upstream_reset_after_response_started{connection_termination}",
-            ),
+            BrokenOff::Expired(Expired::Route) => {
+                (Flag::UpstreamTimeout, Cow::Borrowed("response_timeout"))
+            }
+            BrokenOff::Expired(Expired::Idle) => {
+                (Flag::StreamIdle, Cow::Borrowed("stream_idle_timeout"))
+            }
+            BrokenOff::Upstream(error) => {
+                let error = classify(error);
+                let flag = Flag::parse(error.flag()).unwrap_or(Flag::UpstreamTermination);
+                (flag, Cow::Owned(error.details_after_headers()))
+            }
         };
         let mut record = self.exchange.record.borrow_mut();
         record.flag(flag.into());
-        record.details = details.into();
+        record.details = details;
         drop(record);
         self.done();
         why

@@ -364,8 +364,8 @@ fn check_http1(response: &Response<Incoming>, upgrade: bool) -> Result<(), Proxy
     Ok(())
 }
 
-/// What a failure of hyper's means before response headers.
-fn classify(error: &hyper::Error) -> ProxyError {
+/// What a failure of hyper's means, before response headers or after them.
+pub(crate) fn classify(error: &hyper::Error) -> ProxyError {
     if error.is_parse() {
         return ProxyError::new(ErrorKind::Protocol);
     }
@@ -377,6 +377,9 @@ fn classify(error: &hyper::Error) -> ProxyError {
         if let Some(inner) = inner.downcast_ref::<h2::Error>() {
             return ProxyError::new(classify_http2(inner));
         }
+        if inner.downcast_ref::<io::Error>().is_some_and(is_malformed) {
+            return ProxyError::new(ErrorKind::Protocol);
+        }
         source = inner.source();
     }
     ProxyError::new(ErrorKind::ConnectionTerminated)
@@ -386,13 +389,18 @@ fn classify(error: &hyper::Error) -> ProxyError {
 fn classify_downstream(error: &RequestBodyError) -> ErrorKind {
     let mut source = error.source();
     while let Some(inner) = source {
-        let kind = inner.downcast_ref::<io::Error>().map(io::Error::kind);
-        if let Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) = kind {
+        if inner.downcast_ref::<io::Error>().is_some_and(is_malformed) {
             return ErrorKind::MalformedBody;
         }
         source = inner.source();
     }
     ErrorKind::Downstream
+}
+
+/// How hyper tells of chunks that are none.
+fn is_malformed(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput};
+    matches!(error.kind(), InvalidInput | InvalidData)
 }
 
 fn classify_http2(error: &h2::Error) -> ErrorKind {
