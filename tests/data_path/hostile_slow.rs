@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use legate_testkit::client::tls;
 use legate_testkit::{Client, Fault, Step, TlsOptions};
 
-use crate::wire::{Log, Sentinel, Wire, guarded, within};
+use crate::wire::{Log, Sentinel, Wire, guarded, stalled, within};
 
 /// Clients that begin something and do not go on are closed when their time is over; connections
 /// that idle between requests are not.
@@ -186,4 +186,21 @@ async fn a_client_that_does_not_read() {
         200
     );
     sentinel.check("after clients that do not read").await;
+}
+
+/// Requests without number whose responses nobody reads: no more are taken when the responses have
+/// nowhere to go.
+#[tokio::test]
+async fn pipelined_requests_are_not_taken_without_bound() {
+    let gate = guarded().map("a", "prefix: /a/").start().await;
+    let mut sentinel = Sentinel::open(&gate).await;
+    let mut wire = Wire::connect_narrow(gate.address(8080)).await;
+    // 300 MB of responses.
+    let request = "GET /a/ HTTP/1.1\r\nhost: t\r\nx-test-bytes: 100000\r\n\r\n";
+    wire.say(request.repeat(3000)).await;
+    let seen = &gate.origins["a"].seen().requests;
+    let count = || seen.load(std::sync::atomic::Ordering::SeqCst) as u64;
+    let taken = within(stalled(&mut sentinel, count)).await;
+    assert!(taken < 1000, "{taken}");
+    assert_eq!(wire.response().await.status, 200);
 }

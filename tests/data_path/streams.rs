@@ -8,7 +8,7 @@ use legate_testkit::client::Body;
 use legate_testkit::{Client, Fault, Step, TlsOptions};
 
 use crate::harness::{Gate, base, empty, short, upstream_header};
-use crate::wire::{Sentinel, Wire, guarded, within};
+use crate::wire::{Sentinel, Wire, guarded, stalled, within};
 
 /// Many requests at a time on one connection, more than may be open at once.
 async fn in_parallel(client: Client) {
@@ -130,21 +130,6 @@ const FLOOD: u64 = 96 * 1024 * 1024;
 
 /// What they may hold: the bound is generous because of the system's.
 const BOUND: u64 = 32 * 1024 * 1024;
-
-/// Waits until a count does not grow although the gateway is busy with other things meanwhile.
-async fn stalled(sentinel: &mut Sentinel, count: impl Fn() -> u64) -> u64 {
-    let mut last = count();
-    loop {
-        for _ in 0..20 {
-            sentinel.check("during a stall").await;
-        }
-        let now = count();
-        if now == last && now > 0 {
-            return now;
-        }
-        last = now;
-    }
-}
 
 /// A client that does not read blocks its origin; when it reads, everything is there.
 #[tokio::test]

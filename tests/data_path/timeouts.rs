@@ -122,3 +122,31 @@ async fn the_idle_timeout() {
         "longer than the timeout altogether"
     );
 }
+
+/// A connection without requests is closed in its time, one with a request is not.
+#[tokio::test]
+async fn the_idle_timeout_of_connections() {
+    let gate = base()
+        .module("listener_idle_timeout_ms: 300")
+        .map("a", "prefix: /")
+        .start()
+        .await;
+    let start = Instant::now();
+    let mut wire = Wire::connect(gate.address(8080)).await;
+    wire.say("GET / HTTP/1.1\r\nhost: t\r\nx-test-delay-ms: 700\r\n\r\n")
+        .await;
+    assert_eq!(wire.response().await.status, 200);
+    let answered = start.elapsed();
+    assert_eq!(wire.rest_text().await, "");
+    assert!(start.elapsed() - answered >= Duration::from_millis(250));
+    let mut client = Client::connect_h2c(gate.address(8080)).await.unwrap();
+    let slow = [("x-test-delay-ms", "700")];
+    let answer = client.request("GET", "t", "/", &slow, bytes::Bytes::new());
+    assert_eq!(within(answer).await.unwrap().status, 200);
+    within(async {
+        while client.is_open() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}

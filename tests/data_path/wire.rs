@@ -65,6 +65,21 @@ impl Sentinel {
     }
 }
 
+/// Waits until a count does not grow although the gateway is busy with other things meanwhile.
+pub(crate) async fn stalled(sentinel: &mut Sentinel, count: impl Fn() -> u64) -> u64 {
+    let mut last = count();
+    loop {
+        for _ in 0..20 {
+            sentinel.check("during a stall").await;
+        }
+        let now = count();
+        if now == last && now > 0 {
+            return now;
+        }
+        last = now;
+    }
+}
+
 /// A client of bytes.
 pub(crate) struct Wire {
     stream: TcpStream,

@@ -6,7 +6,7 @@
 //! Map:
 //! - [`admin`]: the admin server; what it shows comes through a trait
 //! - [`drain`]: shutdown that waits for what is going on
-//! - [`env`]: how environment variables are read
+//! - [`mod@env`]: how environment variables are read
 //! - [`logging`]: the process log and its level
 //! - [`metrics`]: the registry and its text formats
 //! - [`signals`]: SIGTERM and SIGINT

@@ -10,6 +10,9 @@ use crate::args::CompileFlags;
 pub trait Environment {
     /// A variable's value.
     fn var(&self, name: &str) -> Option<String>;
+
+    /// The names of all variables.
+    fn names(&self) -> Vec<String>;
 }
 
 /// The process's own environment.
@@ -19,6 +22,12 @@ pub struct ProcessEnvironment;
 impl Environment for ProcessEnvironment {
     fn var(&self, name: &str) -> Option<String> {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    fn names(&self) -> Vec<String> {
+        std::env::vars_os()
+            .map(|(name, _)| name.to_string_lossy().into_owned())
+            .collect()
     }
 }
 
@@ -88,14 +97,10 @@ const WITHOUT_EFFECT: &[&str] = &[
     "AGENT_CONFIG_RESOURCE_NAME",
     "AMBASSADOR_AMBEX_NO_RATELIMIT",
     "AMBASSADOR_AMBEX_SNAPSHOT_COUNT",
-    "AMBASSADOR_APIEXT_LOGLEVEL",
     "AMBASSADOR_CERTS_SINGLE_NAMESPACE",
     "AMBASSADOR_CLUSTER_ID",
     "AMBASSADOR_CONFIG_BASE_DIR",
     "AMBASSADOR_CONFIG_DIR",
-    "AMBASSADOR_DIAGD_BANNER_ENDPOINT",
-    "AMBASSADOR_DIAGD_BIND_ADDRESS",
-    "AMBASSADOR_DIAGD_BIND_PORT",
     "AMBASSADOR_DISABLE_ENDPOINTS",
     "AMBASSADOR_DISABLE_FEATURES",
     "AMBASSADOR_EDS_BYPASS",
@@ -104,6 +109,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "AMBASSADOR_FIELD_SELECTOR",
     "AMBASSADOR_FORCE_ENDPOINTS",
     "AMBASSADOR_GRPC_METRICS_SINK",
+    "AMBASSADOR_HEALTHCHECK_IP_FAMILY",
     "AMBASSADOR_ISTIO_SECRET_DIR",
     "AMBASSADOR_KNATIVE_SUPPORT",
     "AMBASSADOR_LOG_RESOURCES",
@@ -117,14 +123,25 @@ const WITHOUT_EFFECT: &[&str] = &[
     "SCOUT_DISABLE",
 ];
 
+/// Beginnings of further such names.
+const FAMILIES_WITHOUT_EFFECT: &[&str] = &["AMBASSADOR_APIEXT_", "AMBASSADOR_DIAGD_"];
+
 /// One notice that names every variable that is set and has no effect on a folder run.
 #[must_use]
 pub fn notice(environment: &dyn Environment) -> Option<String> {
-    let set: Vec<&str> = WITHOUT_EFFECT
-        .iter()
-        .copied()
-        .filter(|name| environment.var(name).is_some_and(|value| !value.is_empty()))
+    let known = |name: &str| {
+        WITHOUT_EFFECT.contains(&name)
+            || FAMILIES_WITHOUT_EFFECT
+                .iter()
+                .any(|family| name.starts_with(family))
+    };
+    let is_set = |name: &str| environment.var(name).is_some_and(|value| !value.is_empty());
+    let mut set: Vec<String> = environment
+        .names()
+        .into_iter()
+        .filter(|name| known(name) && is_set(name))
         .collect();
+    set.sort();
     (!set.is_empty()).then(|| format!("These variables have no effect here: {}", set.join(", ")))
 }
 
@@ -179,6 +196,10 @@ mod tests {
         fn var(&self, name: &str) -> Option<String> {
             self.get(name).map(|value| (*value).to_owned())
         }
+
+        fn names(&self) -> Vec<String> {
+            self.keys().map(|name| (*name).to_owned()).collect()
+        }
     }
 
     #[test]
@@ -204,11 +225,17 @@ mod tests {
     #[test]
     fn variables_without_effect_are_named_once() {
         assert_eq!(notice(&BTreeMap::new()), None);
-        let environment =
-            BTreeMap::from([("SCOUT_DISABLE", "1"), ("DIAGD_ONLY", "1"), ("HOME", "/")]);
+        let environment = BTreeMap::from([
+            ("SCOUT_DISABLE", "1"),
+            ("DIAGD_ONLY", "1"),
+            ("AMBASSADOR_DIAGD_BIND_PORT", "1"),
+            ("HOME", "/"),
+        ]);
         assert_eq!(
             notice(&environment).as_deref(),
-            Some("These variables have no effect here: DIAGD_ONLY, SCOUT_DISABLE")
+            Some(
+                "These variables have no effect here: AMBASSADOR_DIAGD_BIND_PORT, DIAGD_ONLY, SCOUT_DISABLE"
+            )
         );
     }
 }

@@ -275,3 +275,19 @@ fn completions_and_help_are_there() {
         assert!(help.contains(flag), "{flag}");
     }
 }
+
+#[test]
+fn every_diagnostic_code_is_documented() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/diagnostics.md");
+    let text = std::fs::read_to_string(docs).unwrap();
+    let sources = [
+        legate_source::folder::I_POLLING,
+        legate_source::folder::I_UNKNOWN_KIND,
+    ];
+    for code in legate_compiler::codes::ALL.iter().chain(&sources) {
+        assert!(
+            text.contains(&format!("| `{code}` |")),
+            "{code} is not in docs/diagnostics.md"
+        );
+    }
+}
