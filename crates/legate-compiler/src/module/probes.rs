@@ -1,8 +1,17 @@
 //! The probe routes: `liveness_probe` and `readiness_probe` (spec/routing §5.4).
 
+use serde_json::Value;
+
 use super::ProbeSettings;
 use super::read::{Report, Section};
 use crate::codes;
+
+/// Whether a service is the default one: our own admin port.
+fn is_own_admin(service: Option<&Value>) -> bool {
+    let text = service.and_then(Value::as_str).unwrap_or_default();
+    let text = text.strip_prefix("http://").unwrap_or(text);
+    matches!(text, "127.0.0.1:8877" | "localhost:8877")
+}
 
 /// Reads a probe. Inside the object `enabled` is true unless it says otherwise.
 pub(super) fn probe(
@@ -22,7 +31,9 @@ pub(super) fn probe(
     for key in map.keys() {
         match key.as_str() {
             "enabled" | "prefix" => {}
-            // The gateway answers by itself; there is no service to rewrite for.
+            // Spelled-out defaults: the gateway answers by itself what its admin port answers.
+            "service" if is_own_admin(section.get(key)) => {}
+            "rewrite" if section.get(key).and_then(Value::as_str) == Some(prefix) => {}
             "service" | "rewrite" => report.unsupported(&section.path_of(key)),
             _ => report.unknown(
                 &section.path_of(key),

@@ -373,6 +373,11 @@ fn probes() {
             "W-UNSUPPORTED liveness_probe.service"
         ]
     );
+    let (_, said) = settings(json!({
+        "readiness_probe": {"enabled": true, "service": "127.0.0.1:8877",
+                            "prefix": "/ready", "rewrite": "/ambassador/v0/check_ready"},
+    }));
+    assert_eq!(said, [""; 0], "spelled-out defaults");
 }
 
 #[test]
