@@ -13,6 +13,7 @@
 //! - `upstream`: clusters, endpoints, connections, balancing
 //! - `reply`: every response that we make ourselves; `error`: why
 //! - `access_log`, [`metrics`]: what happened
+//! - `gather`, `crypto`: what both sides of a connection share
 //! - `config`: the run-time form of a snapshot; `timers`: deadlines of a worker; `drain`: readiness
 
 mod access_log;
@@ -21,6 +22,7 @@ mod crypto;
 mod drain;
 mod error;
 pub mod gateway;
+mod gather;
 mod http;
 mod listener;
 pub mod metrics;

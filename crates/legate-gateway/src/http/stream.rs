@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::frames::Frames;
 use super::watch::Watch;
+use crate::gather::poll_write_gathered;
 
 /// A TCP connection with bytes that were read from it and given back.
 pub(crate) struct Socket {
@@ -101,7 +102,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        poll_write_gathered(Pin::new(&mut self.tcp), cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

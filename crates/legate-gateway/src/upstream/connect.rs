@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::cluster::ClusterHandle;
 use super::tls::ClientTls;
 use crate::error::{ErrorKind, ProxyError};
+use crate::gather::poll_write_gathered;
 
 /// A connection to an endpoint, cleartext or TLS.
 #[derive(Debug)]
@@ -156,7 +157,7 @@ impl AsyncWrite for UpstreamStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.io {
-            Transport::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Tcp(stream) => poll_write_gathered(Pin::new(stream), cx, bufs),
             Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
         }
     }
