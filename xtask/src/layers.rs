@@ -17,12 +17,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["legate-config", "legate-router", "legate-runtime"],
     ),
     (
+        "legate-operator",
+        &[
+            "legate-api",
+            "legate-compiler",
+            "legate-config",
+            "legate-runtime",
+            "legate-source",
+        ],
+    ),
+    (
         "legate",
         &[
             "legate-api",
             "legate-compiler",
             "legate-config",
             "legate-gateway",
+            "legate-operator",
             "legate-router",
             "legate-runtime",
             "legate-source",

@@ -75,6 +75,7 @@ pub fn decode_written_as(
             written_as: WrittenAs::Core,
             body,
             issues,
+            raw: None,
         });
     }
     let written_as = written_as.unwrap_or(version.written_as());
@@ -84,6 +85,7 @@ pub fn decode_written_as(
         written_as,
         body,
         issues,
+        raw: None,
     })
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -33,6 +34,9 @@ pub struct Object {
     /// What decoding found. An issue with an `E-` code means: rejected (spec/routing §7.1); `body`
     /// still holds whatever was readable.
     pub issues: Vec<Issue>,
+    /// The object as its API server gave it, as JSON without `managedFields` and `status`: what is
+    /// kept of a last good version. `None` for objects from files, and for core kinds.
+    pub raw: Option<Arc<str>>,
 }
 
 impl Object {

@@ -19,10 +19,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use legate_api::{Object, ObjectKey};
+use legate_api::ObjectKey;
 use legate_compiler::{Diagnostic, Location};
 
 use crate::locate::Side;
+use crate::update::Update;
 use document::Trees;
 use state::State;
 
@@ -54,17 +55,6 @@ impl Default for FolderOptions {
             always_poll: false,
         }
     }
-}
-
-/// What changed since the update before.
-#[derive(Debug, Default)]
-pub struct Update {
-    /// New and changed objects, in the order of their keys.
-    pub upserts: Vec<Object>,
-    /// Objects that are gone.
-    pub removals: Vec<ObjectKey>,
-    /// All that the source has to report now; replaces what earlier updates said.
-    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// The text around a [`Location`].

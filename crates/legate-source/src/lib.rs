@@ -10,9 +10,12 @@
 
 pub mod folder;
 mod json;
+pub mod kube;
 pub mod locate;
 mod split;
+mod update;
 mod yaml;
 
-pub use folder::{FolderOptions, FolderSource, SourceText, Update, Watch};
+pub use folder::{FolderOptions, FolderSource, SourceText, Watch};
 pub use locate::Side;
+pub use update::{Observed, Update};

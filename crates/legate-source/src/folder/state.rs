@@ -15,7 +15,8 @@ use super::file::FileState;
 use super::reader;
 use super::report::{Finder, report};
 use super::walk::{FoundFile, Walk, walk};
-use super::{FolderOptions, SourceText, Update, load};
+use super::{FolderOptions, SourceText, load};
+use crate::update::Update;
 
 /// The name of standard input.
 const STDIN: &str = "-";

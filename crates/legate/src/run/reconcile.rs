@@ -8,7 +8,8 @@ use std::time::Instant;
 use legate_api::{Body, Object};
 use legate_compiler::{Compiler, Diagnostic, Options, Severity, Snapshot, is_ours};
 use legate_gateway::{Gateway, ListenerState};
-use legate_source::folder::{FolderSource, Update, Watch};
+use legate_source::Update;
+use legate_source::folder::{FolderSource, Watch};
 use tokio::sync::{oneshot, watch};
 
 use crate::input::merged;
