@@ -11,12 +11,16 @@
 )]
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use legate::compile::{document, yaml};
 use legate_api::{Decoded, Object};
 use legate_compiler::{Compilation, Compiler, Options};
+use legate_config::Snapshot;
+use legate_config::codec::{decode, encode};
 use legate_source::folder::{FolderOptions, FolderSource};
+use legate_testkit::{Authority, Pair};
 
 /// Dates of certificates must not make a case fail one day.
 const NOW: i64 = 1_790_000_000;
@@ -138,6 +142,95 @@ fn shuffled(name: &str, objects: Vec<Object>) {
             "{name}: diagnostics depend on order"
         );
     }
+}
+
+/// What every case compiles to comes back from its encoded form with the same hashes.
+#[test]
+fn every_case_survives_the_codec() {
+    let mut count = 0;
+    for input in cases() {
+        if input.to_string_lossy().ends_with(".in.yaml") {
+            let (_, update) = FolderSource::load(&[input], FolderOptions::default());
+            survives(&compile(update.upserts).snapshot);
+            count += 1;
+        }
+    }
+    assert!(count > 0, "no cases");
+}
+
+/// So do keys, authorities and revocation lists, which no golden case has.
+#[test]
+fn secrets_survive_the_codec() {
+    let authority = Authority::new("clients");
+    let client = authority.issue(&["client.test"]);
+    let server = Pair::self_signed(&["a.test", "*.b.test"]);
+    let list = legate_testkit::certs::indent(&authority.revoke(&[7]));
+    let manifests = [
+        server.secret("default", "server"),
+        client.secret("default", "client"),
+        authority.secret("default", "ca"),
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: crl}}\ntype: Opaque\nstringData:\n  crl.pem: |\n{list}"
+        ),
+        "apiVersion: getambassador.io/v3alpha1\nkind: Listener\nmetadata: {name: l}\nspec: {port: 8443, protocol: HTTPS, securityModel: XFP, hostBinding: {namespace: {from: ALL}}}".into(),
+        "apiVersion: getambassador.io/v3alpha1\nkind: Host\nmetadata: {name: h}\nspec: {hostname: a.test, tlsSecret: {name: server}, tls: {ca_secret: ca, cert_required: true, crl_secret: crl}}".into(),
+        "apiVersion: getambassador.io/v3alpha1\nkind: TLSContext\nmetadata: {name: up}\nspec: {hosts: [], secret: client, ca_secret: ca}".into(),
+        "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {name: m}\nspec: {hostname: a.test, prefix: /, service: \"https://s\", tls: up}".into(),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("all.yaml"), manifests.join("\n---\n")).unwrap();
+    let paths = [folder.path().to_owned()];
+    let (_, update) = FolderSource::load(&paths, FolderOptions::default());
+    let snapshot = compile(update.upserts).snapshot;
+    assert_eq!(
+        (
+            snapshot.certificates.len(),
+            snapshot.ca_bundles.len(),
+            snapshot.revocation_lists.len()
+        ),
+        (2, 1, 1)
+    );
+    survives(&snapshot);
+    let dump = serde_json::to_string(&snapshot).unwrap();
+    let encoded = String::from_utf8(encode(&snapshot).unwrap()).unwrap();
+    for (_, certificate) in snapshot.certificates.iter() {
+        let mut hex = String::new();
+        for byte in certificate.value.key.der() {
+            write!(hex, "{byte:02x}").unwrap();
+        }
+        assert!(encoded.contains(&hex));
+        assert!(!dump.contains(&hex));
+    }
+}
+
+fn survives(snapshot: &Snapshot) {
+    let decoded = decode(&encode(snapshot).unwrap()).unwrap();
+    assert_eq!((decoded.id, decoded.root), (snapshot.id, snapshot.root));
+    assert_eq!(
+        serde_json::to_string(&decoded).unwrap(),
+        serde_json::to_string(snapshot).unwrap()
+    );
+    macro_rules! same {
+        ($($table:ident),*) => {$(
+            for ((_, a), (key, b)) in snapshot.$table.iter().zip(decoded.$table.iter()) {
+                assert_eq!(a.value, b.value, "{key}");
+                assert_eq!((a.hash, &a.origins), (b.hash, &b.origins), "{key}");
+            }
+        )*};
+    }
+    same!(
+        listeners,
+        chains,
+        virtual_hosts,
+        route_sets,
+        routes,
+        policies,
+        clusters,
+        endpoint_sets,
+        certificates,
+        ca_bundles,
+        revocation_lists
+    );
 }
 
 #[test]

@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::key::{CaKey, CertificateKey, EndpointSetKey};
 use crate::listener::TlsVersion;
 
 /// An upstream: where its endpoints come from and how to talk to them. The key carries a hash of
 /// these settings, so equal settings share one cluster and a changed one is another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cluster {
     /// Name in metrics and access logs (`stats_name`, spec/routing §4.19).
     pub stats_name: String,
@@ -32,7 +33,7 @@ pub struct Cluster {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive: Option<TcpKeepalive>,
     /// Keeps clusters of equal settings apart (`cluster_tag`).
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tag: String,
     /// DNS name for `HostRewrite::Auto`; `None` where the upstream has no name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +41,7 @@ pub struct Cluster {
 }
 
 /// What is spoken to an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UpstreamProtocol {
     /// HTTP/1.1.
@@ -50,7 +51,7 @@ pub enum UpstreamProtocol {
 }
 
 /// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balancer {
     /// In turn; one cursor per cluster, shared by the workers.
@@ -58,7 +59,8 @@ pub enum Balancer {
 }
 
 /// TCP keep-alive; absent parts are the system's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct TcpKeepalive {
     /// Probes without an answer before the connection is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +74,8 @@ pub struct TcpKeepalive {
 }
 
 /// Settings of TLS origination (spec/routing §4.13).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct UpstreamTls {
     /// Server name sent; `None` = none is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,24 +87,24 @@ pub struct UpstreamTls {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<CertificateKey>,
     /// ALPN protocols offered besides what the cluster's protocol demands.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
     /// Lowest version.
     pub min_version: TlsVersion,
     /// Highest version.
     pub max_version: TlsVersion,
     /// Cipher suites allowed for TLS 1.2, by OpenSSL name; empty = all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cipher_suites: Vec<String>,
     /// Key-exchange groups; empty = all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ecdh_curves: Vec<String>,
 }
 
 /// Endpoints, or how to find them. Shared by all clusters that name its key, and updated without
 /// touching routes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum EndpointSet {
     /// These addresses.
     Static {
@@ -113,14 +116,16 @@ pub enum EndpointSet {
 }
 
 /// One address that can be dialled.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Endpoint {
     /// Where to connect.
     pub address: SocketAddr,
 }
 
 /// Addresses from DNS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct DnsSource {
     /// The name to resolve, with the process's search list.
     pub name: String,
@@ -129,14 +134,14 @@ pub struct DnsSource {
     /// Every address, or only the first.
     pub mode: DnsMode,
     /// Resolve again at the record's TTL instead of every 5 s.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub respect_ttl: bool,
     /// Which addresses to ask for.
     pub families: AddressFamilies,
 }
 
 /// How many of a name's addresses are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DnsMode {
     /// All of them (`strict_dns`).
@@ -146,7 +151,7 @@ pub enum DnsMode {
 }
 
 /// Address families to resolve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AddressFamilies {
     /// IPv4 only.

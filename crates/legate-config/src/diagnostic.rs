@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A stable diagnostic code such as `E-MAP-REGEX`. The first letter is the severity's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -55,7 +55,8 @@ pub enum Severity {
 }
 
 /// Names an object: kind, namespace, name. Empty strings where there is none.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct ObjectRef {
     /// The kind as written, e.g. `Mapping`.
     pub kind: String,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A 128-bit content hash. Equal hashes mean equal content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -33,6 +33,12 @@ impl Hash128 {
     #[must_use]
     pub fn keyed(key: &[u8; 32], bytes: &[u8]) -> Self {
         Self::truncate(&blake3::keyed_hash(key, bytes))
+    }
+
+    /// The hash that this text of 32 hexadecimal digits is.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        unhex(text)?.try_into().ok().map(Self)
     }
 
     /// The raw bytes.
@@ -75,6 +81,23 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// The bytes that hexadecimal digits stand for; `None` where the text is something else.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|value| u8::try_from(value).ok())
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+        .collect()
+}
+
 impl fmt::Debug for Hash128 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -84,5 +107,29 @@ impl fmt::Debug for Hash128 {
 impl Serialize for Hash128 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash128 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("a hash is 32 hexadecimal digits"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_digits_are_read_back() {
+        assert_eq!(unhex(&hex(&[0, 15, 16, 255])).unwrap(), [0, 15, 16, 255]);
+        assert_eq!(unhex("").unwrap(), [0; 0]);
+        for text in ["0", "0g", "ä", "0x00", "+1"] {
+            assert_eq!(unhex(text), None, "{text}");
+        }
+        let hash = Hash128::of_bytes(b"text");
+        assert_eq!(Hash128::parse(&hash.to_string()), Some(hash));
+        assert_eq!(Hash128::parse("00"), None);
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::template::Template;
+use crate::template::{Template, TemplateError};
 
 /// HTTP behaviour of one listener. Values equal to [`HttpSettings::default`] are left out when
 /// serialised.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
     /// Whether the peer's address is trusted over `x-forwarded-for` (spec/routing §3.10).
     #[serde(skip_serializing_if = "Clone::clone")]
@@ -114,7 +115,8 @@ mod default {
 }
 
 /// IP lists, applied to every request before routing; denied is 403 (spec/services §3.17).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct IpPolicy {
     /// What a match of any rule means.
     pub mode: IpMode,
@@ -123,7 +125,7 @@ pub struct IpPolicy {
 }
 
 /// What a match of an IP rule means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IpMode {
     /// Only matches pass.
@@ -133,7 +135,8 @@ pub enum IpMode {
 }
 
 /// One entry of an IP list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct IpRule {
     /// Which address is compared.
     pub source: IpSource,
@@ -142,7 +145,7 @@ pub struct IpRule {
 }
 
 /// Which address of a request an IP rule compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IpSource {
     /// The connection's peer.
@@ -152,7 +155,8 @@ pub enum IpSource {
 }
 
 /// The access log of a listener (spec/services §4.4).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct AccessLog {
     /// File to append to; `/dev/fd/1` and `/dev/stdout` are standard output, `/dev/null` switches
     /// the log off and nothing is formatted.
@@ -182,7 +186,7 @@ impl Default for AccessLog {
 }
 
 /// Form of an access log line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessLogFormat {
     /// The template, expanded; a missing value is `-`.
@@ -203,6 +207,35 @@ pub enum JsonValue {
     List(Vec<JsonValue>),
     /// A number, boolean or null, as written.
     Literal(serde_json::Value),
+}
+
+/// As it was written: texts are templates, and never anything else.
+impl<'de> Deserialize<'de> for JsonValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(serde_json::Value::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+impl JsonValue {
+    fn read(value: serde_json::Value) -> Result<Self, TemplateError> {
+        use serde_json::Value;
+        Ok(match value {
+            Value::String(text) => Self::Template(Template::parse(&text)?),
+            Value::Object(members) => Self::Object(
+                members
+                    .into_iter()
+                    .map(|(name, value)| Ok((name, Self::read(value)?)))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Value::Array(items) => Self::List(
+                items
+                    .into_iter()
+                    .map(Self::read)
+                    .collect::<Result<_, _>>()?,
+            ),
+            literal => Self::Literal(literal),
+        })
+    }
 }
 
 #[cfg(test)]

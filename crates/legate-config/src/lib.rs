@@ -11,10 +11,12 @@
 //! - [`listener`]: listeners, filter chains, virtual hosts; [`http`]: per-listener HTTP settings
 //! - [`route`]: route sets, routes, ranks, matches, actions; [`policy`]: interned policy bundles
 //! - [`cluster`]: clusters and endpoint sets; [`secret`]: certificates, CA bundles, CRLs
+//! - [`codec`]: a whole snapshot as bytes and back, private keys included
 //! - [`template`]: the `%OPERATOR%` language of header values and access logs
 //! - [`diagnostic`]: what the compiler has to say about an object
 
 pub mod cluster;
+pub mod codec;
 pub mod diagnostic;
 pub mod hash;
 pub mod http;

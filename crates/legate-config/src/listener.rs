@@ -3,13 +3,14 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::http::HttpSettings;
 use crate::key::{CaKey, CertificateKey, CrlKey, ListenerKey, RouteSetKey, VirtualHostKey};
 
 /// A bound socket and how its connections are read (spec/routing §3.2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Names for humans: `namespace/name` of the object that declared it.
     pub name: String,
@@ -24,14 +25,14 @@ pub struct Listener {
     /// When a request counts as secure.
     pub security: SecurityModel,
     /// HTTP behaviour.
-    #[serde(skip_serializing_if = "HttpSettings::is_default")]
+    #[serde(default, skip_serializing_if = "HttpSettings::is_default")]
     pub http: HttpSettings,
     /// Name under which downstream metrics appear.
     pub stats_prefix: String,
 }
 
 /// When a request counts as secure (spec/routing §3.8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecurityModel {
     /// When `x-forwarded-proto`, after trust was decided, is exactly `https`.
@@ -43,7 +44,8 @@ pub enum SecurityModel {
 }
 
 /// How a listener serves one class of connections: those of one SNI, or cleartext ones.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct FilterChain {
     /// The listener this belongs to.
     pub listener: ListenerKey,
@@ -53,12 +55,12 @@ pub struct FilterChain {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ChainTls>,
     /// The virtual hosts that requests on such a connection may select.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub virtual_hosts: Vec<VirtualHostKey>,
 }
 
 /// Which connections a chain takes. Choice: exact SNI, longest suffix, longest other glob, default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChainMatch {
     /// Connections that do not start with a ClientHello.
@@ -70,7 +72,7 @@ pub enum ChainMatch {
 }
 
 /// What a TLS chain does with a handshake.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChainTls {
     /// Terminate it.
@@ -81,7 +83,8 @@ pub enum ChainTls {
 }
 
 /// Settings of TLS termination. Equal values are one TLS policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct DownstreamTls {
     /// The server certificate.
     pub certificate: CertificateKey,
@@ -90,13 +93,13 @@ pub struct DownstreamTls {
     /// Highest protocol version offered.
     pub max_version: TlsVersion,
     /// Cipher suites allowed for TLS 1.2, by OpenSSL name, all of them known to us; empty = all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cipher_suites: Vec<String>,
     /// Key-exchange groups (`X25519`, `P-256`, `P-384`, `P-521`, `X25519MLKEM768`); empty = all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ecdh_curves: Vec<String>,
     /// ALPN protocols offered, best first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
     /// Whether and how client certificates are checked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +107,8 @@ pub struct DownstreamTls {
 }
 
 /// How client certificates are checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClientAuth {
     /// Whether a client without certificate is refused.
     pub required: bool,
@@ -116,7 +120,7 @@ pub struct ClientAuth {
 }
 
 /// A TLS version that we can speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub enum TlsVersion {
     /// TLS 1.2
     #[serde(rename = "v1.2")]
@@ -127,7 +131,8 @@ pub enum TlsVersion {
 }
 
 /// A set of host names that share routes and an insecure action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct VirtualHost {
     /// The listener this belongs to.
     pub listener: ListenerKey,
@@ -139,12 +144,12 @@ pub struct VirtualHost {
     /// What happens to insecure requests that match a route.
     pub insecure: InsecureAction,
     /// The route sets whose routes apply here, by their own host condition and rank.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route_sets: Vec<RouteSetKey>,
 }
 
 /// What happens to an insecure request that matches a route (spec/routing §3.8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InsecureAction {
     /// 301 to `https://` + Host + path and query; a `:80` in the Host is dropped.
@@ -198,8 +203,119 @@ impl fmt::Display for HostPattern {
     }
 }
 
+impl HostPattern {
+    /// The pattern that a text most likely is; [`HostPattern`] prints as it, but an exact `~a` does too.
+    fn read(text: &str) -> Self {
+        let star = |rest: &str| rest.contains('*');
+        if let Some(regex) = text.strip_prefix('~') {
+            return Self::Regex(regex.to_owned());
+        }
+        match (text.strip_prefix('*'), text.strip_suffix('*')) {
+            (Some(""), Some("")) => Self::Any,
+            (Some(rest), None) if !star(rest) => Self::Suffix(rest.to_owned()),
+            (None, Some(rest)) if !star(rest) && !rest.starts_with('.') => {
+                Self::Prefix(rest.to_owned())
+            }
+            _ => Self::Exact(text.to_owned()),
+        }
+    }
+}
+
+/// The forms of a pattern that its text does not tell, and of any other.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum NamedPattern {
+    Exact(String),
+    Suffix(String),
+    Prefix(String),
+    Regex(String),
+}
+
+impl From<NamedPattern> for HostPattern {
+    fn from(named: NamedPattern) -> Self {
+        match named {
+            NamedPattern::Exact(text) => Self::Exact(text),
+            NamedPattern::Suffix(text) => Self::Suffix(text),
+            NamedPattern::Prefix(text) => Self::Prefix(text),
+            NamedPattern::Regex(text) => Self::Regex(text),
+        }
+    }
+}
+
+/// As its text; `{"exact": "~a"}` and the like where the text would be read as another pattern, so
+/// that different patterns have different hashes.
 impl Serialize for HostPattern {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let text = self.to_string();
+        if Self::read(&text) == *self {
+            return serializer.serialize_str(&text);
+        }
+        let named = match self {
+            Self::Any => return serializer.serialize_str(&text),
+            Self::Exact(text) => NamedPattern::Exact(text.clone()),
+            Self::Suffix(text) => NamedPattern::Suffix(text.clone()),
+            Self::Prefix(text) => NamedPattern::Prefix(text.clone()),
+            Self::Regex(text) => NamedPattern::Regex(text.clone()),
+        };
+        named.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            Named(NamedPattern),
+        }
+        Ok(match Form::deserialize(deserializer)? {
+            Form::Text(text) => Self::read(&text),
+            Form::Named(named) => named.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_patterns_are_read_back() {
+        let texts = [
+            "", "a.test", ".a", "a*b", "*a*", "**", "*", "~a", "~", "*a", "a*", ".a*", "*~",
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        let exact: fn(String) -> HostPattern = HostPattern::Exact;
+        for form in [
+            exact,
+            HostPattern::Suffix,
+            HostPattern::Prefix,
+            HostPattern::Regex,
+        ] {
+            for text in texts {
+                let pattern = form(text.to_owned());
+                let json = serde_json::to_string(&pattern).unwrap();
+                assert_eq!(
+                    serde_json::from_str::<HostPattern>(&json).unwrap(),
+                    pattern,
+                    "{json}"
+                );
+                assert!(seen.insert(json.clone()), "{json} stands for two patterns");
+            }
+        }
+        // What users write stays as it is.
+        for (pattern, json) in [
+            (HostPattern::Any, r#""*""#),
+            (HostPattern::Exact("a.test".into()), r#""a.test""#),
+            (HostPattern::Exact("a*b".into()), r#""a*b""#),
+            (HostPattern::Suffix(".test".into()), r#""*.test""#),
+            (HostPattern::Prefix("app.".into()), r#""app.*""#),
+            (HostPattern::Regex("a|b".into()), r#""~a|b""#),
+            (HostPattern::Exact("~a".into()), r#"{"exact":"~a"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&pattern).unwrap(), json);
+            assert_eq!(serde_json::from_str::<HostPattern>(json).unwrap(), pattern);
+        }
     }
 }

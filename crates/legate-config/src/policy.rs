@@ -1,30 +1,31 @@
 //! Policy bundles: effective values, defaults already merged, interned by content.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::template::Template;
 
 /// Effective policies of one target.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct PolicySet {
     /// Changes to request headers, after the generated ones were decided.
-    #[serde(skip_serializing_if = "HeaderEdits::is_empty")]
+    #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
     pub request_headers: HeaderEdits,
     /// Changes to response headers, local replies of a matched forwarding route included.
-    #[serde(skip_serializing_if = "HeaderEdits::is_empty")]
+    #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
     pub response_headers: HeaderEdits,
     /// What becomes of the path.
-    #[serde(skip_serializing_if = "PathRewrite::is_keep")]
+    #[serde(default, skip_serializing_if = "PathRewrite::is_keep")]
     pub rewrite: PathRewrite,
     /// What becomes of the Host header.
-    #[serde(skip_serializing_if = "HostRewrite::is_keep")]
+    #[serde(default, skip_serializing_if = "HostRewrite::is_keep")]
     pub host: HostRewrite,
     /// Milliseconds from the end of the request to the end of the response; 0 = no limit.
     pub timeout_ms: u64,
     /// Milliseconds without a byte either way; 0 = no limit.
     pub idle_timeout_ms: u64,
     /// Upgrade tokens let through, lower-case.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upgrades: Vec<String>,
     /// Value of `l5d-dst-override`, if it is to be sent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,13 +33,14 @@ pub struct PolicySet {
 }
 
 /// Removals, then additions (spec/routing §4.9). Names are lower-case and may be changed at all.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct HeaderEdits {
     /// Names removed first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
     /// Values added after.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add: Vec<HeaderAdd>,
 }
 
@@ -51,7 +53,8 @@ impl HeaderEdits {
 }
 
 /// One added header. An empty value adds nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct HeaderAdd {
     /// Lower-case name.
     pub name: String,
@@ -62,8 +65,8 @@ pub struct HeaderAdd {
 }
 
 /// What becomes of the path (spec/routing §4.7). The query is always kept.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PathRewrite {
     /// Unchanged.
     #[default]
@@ -90,7 +93,8 @@ impl PathRewrite {
 }
 
 /// Replaces every match of a pattern.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct RegexReplace {
     /// Pattern in Rust syntax, translated and validated.
     pub pattern: String,
@@ -99,7 +103,7 @@ pub struct RegexReplace {
 }
 
 /// A piece of a substitution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Replacement {
     /// Text as it is.
@@ -109,7 +113,7 @@ pub enum Replacement {
 }
 
 /// What becomes of the Host header (spec/routing §4.10).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostRewrite {
     /// The client's.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::key::{ClusterKey, PolicyKey, RouteSetKey};
 use crate::listener::HostPattern;
@@ -10,14 +10,16 @@ use crate::listener::HostPattern;
 /// Routes that attach to the same virtual hosts and share one host condition.
 ///
 /// Rows live once however many virtual hosts list the set ("layers", see ARCHITECTURE.md).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct RouteSet {
     /// Condition on the request's Host (port included) that every route of the set carries.
     pub host: HostPattern,
 }
 
 /// One row: a match, its place in the order, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Route {
     /// The set this belongs to.
     pub set: RouteSetKey,
@@ -29,7 +31,7 @@ pub struct Route {
     #[serde(rename = "match")]
     pub matches: RouteMatch,
     /// Whether insecure requests are always routed (ACME challenges, spec/routing §3.8).
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub always_routed: bool,
     /// What to do.
     pub action: Action,
@@ -79,8 +81,35 @@ impl Serialize for Rank {
     }
 }
 
+impl<'de> Deserialize<'de> for Rank {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Part {
+            Number(i64),
+            Text(String),
+        }
+        let wrong = || de::Error::custom("a rank is [tier, specificity…, tie]");
+        let mut parts = Vec::deserialize(deserializer)?.into_iter();
+        let (Some(Part::Number(tier)), Some(Part::Text(tie))) = (parts.next(), parts.next_back())
+        else {
+            return Err(wrong());
+        };
+        let specificity = parts.map(|part| match part {
+            Part::Number(number) => u32::try_from(number).map_err(|_| wrong()),
+            Part::Text(_) => Err(wrong()),
+        });
+        Ok(Self {
+            tier,
+            specificity: specificity.collect::<Result<_, _>>()?,
+            tie: crate::hash::unhex(&tie).ok_or_else(wrong)?,
+        })
+    }
+}
+
 /// Conditions of a route; all must hold (spec/routing §4.2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct RouteMatch {
     /// On the normalised path, without query.
     pub path: PathMatch,
@@ -88,24 +117,24 @@ pub struct RouteMatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<StringMatch>,
     /// On headers; names lower-case; several values of one name are joined with `,`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<NamedMatch>,
     /// On query parameters: the first of the name counts, not percent-decoded; `?flag` has value "".
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<NamedMatch>,
 }
 
 /// A condition on the path. Regexes are in Rust syntax, translated and validated; they must match
 /// the whole path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PathMatch {
     /// The path starts with the text, as raw bytes: `/api` matches `/apiary`.
     Prefix {
         /// The text.
         value: String,
         /// Compare without regard to ASCII case.
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         ignore_case: bool,
     },
     /// The path is the text.
@@ -113,7 +142,7 @@ pub enum PathMatch {
         /// The text.
         value: String,
         /// Compare without regard to ASCII case.
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         ignore_case: bool,
     },
     /// The regular expression matches the whole path.
@@ -133,8 +162,33 @@ pub struct NamedMatch {
     pub value: StringMatch,
 }
 
+// By hand: a flattened field and the refusal of unknown ones exclude each other.
+impl<'de> Deserialize<'de> for NamedMatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Form {
+            name: String,
+            exact: Option<String>,
+            regex: Option<String>,
+            present: Option<bool>,
+        }
+        let form = Form::deserialize(deserializer)?;
+        let value = match (form.exact, form.regex, form.present) {
+            (Some(text), None, None) => StringMatch::Exact(text),
+            (None, Some(text), None) => StringMatch::Regex(text),
+            (None, None, Some(present)) => StringMatch::Present(present),
+            _ => return Err(de::Error::custom("a named match has one condition")),
+        };
+        Ok(Self {
+            name: form.name,
+            value,
+        })
+    }
+}
+
 /// A condition on a text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StringMatch {
     /// Equal.
@@ -146,7 +200,7 @@ pub enum StringMatch {
 }
 
 /// What a route does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Proxy to one of the targets.
@@ -161,7 +215,8 @@ pub enum Action {
 
 /// Weighted targets. A request draws `r` in `[0, of)`; the first target whose running total exceeds
 /// `r` is taken. A draw beyond the sum means that the route does not match (spec/routing §4.5.4).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Split {
     /// The targets in drawing order.
     pub targets: Vec<Target>,
@@ -170,7 +225,8 @@ pub struct Split {
 }
 
 /// One weighted target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Target {
     /// `namespace/name` of the object that names this target.
     pub name: String,
@@ -181,8 +237,8 @@ pub struct Target {
 }
 
 /// Where a target leads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Destination {
     /// To a cluster, with the effective policies of this target.
     Cluster {
@@ -196,7 +252,8 @@ pub enum Destination {
 }
 
 /// A defined failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fail {
     /// HTTP status.
     pub status: u16,
@@ -205,7 +262,7 @@ pub struct Fail {
 }
 
 /// Which probe a probe route answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeKind {
     /// `check_alive`
@@ -215,7 +272,8 @@ pub enum ProbeKind {
 }
 
 /// A redirect (spec/routing §4.8).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Redirect {
     /// Scheme of the location; `None` = the request's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,8 +288,8 @@ pub struct Redirect {
 }
 
 /// What a redirect does with the path. The query is kept unless said otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RedirectPath {
     /// Unchanged.
     Keep,

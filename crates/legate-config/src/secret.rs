@@ -1,8 +1,9 @@
-//! Parsed and validated key material. Private parts never leave the process and never print.
+//! Parsed and validated key material. Private parts never print, and only [`crate::codec`] writes
+//! them down: that is why nothing here but their form can be deserialised.
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::hash::Hash128;
 
@@ -31,7 +32,8 @@ pub struct PrivateKey {
 }
 
 /// DER form of a private key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KeyForm {
     /// PKCS#8
     Pkcs8,
@@ -52,6 +54,20 @@ impl PrivateKey {
             form,
             fingerprint,
         }
+    }
+
+    /// A key as it was taken apart; the fingerprint is taken on trust.
+    pub(crate) fn from_parts(der: Vec<u8>, form: KeyForm, fingerprint: Hash128) -> Self {
+        Self {
+            der,
+            form,
+            fingerprint,
+        }
+    }
+
+    /// The keyed fingerprint.
+    pub(crate) fn fingerprint(&self) -> Hash128 {
+        self.fingerprint
     }
 
     /// The DER bytes.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cluster::{Cluster, EndpointSet};
 use crate::diagnostic::ObjectRef;
@@ -34,6 +34,30 @@ pub struct Origin {
 )]
 fn is_zero(value: &i64) -> bool {
     *value == 0
+}
+
+// By hand: a flattened field and the refusal of unknown ones exclude each other.
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Form {
+            kind: String,
+            namespace: String,
+            name: String,
+            #[serde(default)]
+            generation: i64,
+        }
+        let form = Form::deserialize(deserializer)?;
+        Ok(Self {
+            object: ObjectRef {
+                kind: form.kind,
+                namespace: form.namespace,
+                name: form.name,
+            },
+            generation: form.generation,
+        })
+    }
 }
 
 impl fmt::Display for Origin {
