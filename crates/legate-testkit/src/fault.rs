@@ -177,7 +177,12 @@ impl Player {
                 }
             }
             if !again {
-                return stream.shutdown().await;
+                stream.shutdown().await?;
+                // A socket closed with bytes unread resets the connection, and what was said last
+                // may then never be read on the other side.
+                let mut rest = [0; 1024];
+                while matches!(stream.read(&mut rest).await, Ok(1..)) {}
+                return Ok(());
             }
         }
     }
