@@ -11,6 +11,7 @@ mod passes;
 mod probes;
 mod snapshot;
 mod unreachable;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,6 +25,8 @@ use crate::options::Options;
 use crate::resources::Resources;
 use crate::status::ObjectStatus;
 use passes::Engine;
+
+pub use wanted::Audit;
 
 /// What a compile yields.
 #[derive(Debug, Clone)]

@@ -53,7 +53,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use engine::{AuditMismatch, Compilation, Compiler, compile};
+pub use engine::{Audit, AuditMismatch, Compilation, Compiler, compile};
 pub use legate_config::{Code, Diagnostic, Effect, Location, ObjectRef, Severity, Snapshot};
 pub use options::{MissingRefs, Mode, Options};
 pub use resources::{Held, Resources};

@@ -3,3 +3,4 @@
 
 mod mappings;
 mod property;
+mod wanted;

@@ -120,6 +120,19 @@ impl FolderSource {
         }
     }
 
+    /// As [`FolderSource::annotate`], and sorts them in the order in which a reader meets them.
+    pub fn annotate_sorted(&self, diagnostics: &mut [Diagnostic]) {
+        self.annotate(diagnostics);
+        diagnostics.sort_by(|a, b| {
+            let place = |item: &Diagnostic| {
+                item.location
+                    .as_ref()
+                    .map(|at| (at.file.clone(), at.line, at.column))
+            };
+            place(a).cmp(&place(b)).then_with(|| a.cmp(b))
+        });
+    }
+
     /// The document that a location lies in, to show it in its surroundings.
     #[must_use]
     pub fn text_at(&self, location: &Location) -> Option<SourceText> {

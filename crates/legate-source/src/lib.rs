@@ -5,6 +5,8 @@
 //! Map:
 //! - [`folder`]: files and folders with line numbers and change notification
 //! - [`locate`]: a field path to its line and column
+//! - [`kube`]: the watches of a Kubernetes API server
+//! - [`selector`]: label selectors in text form
 //! - `split`, `json`, `yaml`: a file to documents, a document to a value
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::expect_used))]
 
@@ -12,6 +14,7 @@ pub mod folder;
 mod json;
 pub mod kube;
 pub mod locate;
+pub mod selector;
 mod split;
 mod update;
 mod yaml;

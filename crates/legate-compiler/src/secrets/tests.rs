@@ -27,6 +27,7 @@ fn secret(namespace: &str, name: &str, data: &[(&str, &str)]) -> Object {
                 .collect::<BTreeMap<_, _>>(),
         }),
         issues: Vec::new(),
+        raw: None,
     }
 }
 
