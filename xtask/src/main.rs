@@ -1,5 +1,6 @@
 //! `cargo xtask NAME`: the one front door for generation, checks, tests and benchmarks.
 
+mod assets;
 mod bench;
 mod check;
 mod generate;
@@ -34,6 +35,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Finds or builds what operator tests run: etcd, kube-apiserver, kubectl and so on
+    Assets(assets::AssetsArgs),
     /// Benchmarks; figures go to standard output, tables belong into docs/performance.md
     Bench(bench::BenchArgs),
 }
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
         Task::Layers => layers::run(),
         Task::Licences => licences::run(),
         Task::Generate { check } => generate::run(check),
+        Task::Assets(args) => assets::run(&args),
         Task::Bench(args) => bench::run(&args),
     }
 }

@@ -1,4 +1,4 @@
-//! Real parts for tests and benchmarks: origins, clients, certificates.
+//! Real parts for tests and benchmarks: origins, clients, certificates, a Kubernetes API server.
 //!
 //! Nothing here imitates a protocol: servers are hyper, rustls and sockets. There are two
 //! exceptions: [`fixed`], an origin so cheap that it never is the bottleneck of a benchmark, and
@@ -8,6 +8,7 @@ pub mod certs;
 pub mod client;
 pub mod fault;
 pub mod fixed;
+pub mod kube;
 pub mod origin;
 
 pub use certs::{Authority, Pair};

@@ -1,0 +1,125 @@
+//! ServiceAccounts: what the operator under test runs as.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+
+use super::credentials::{write, write_kubeconfig};
+use super::{ApiServer, FaultProxy};
+use crate::client::Error;
+
+/// The shortest life that TokenRequest grants.
+const SHORTEST_REQUEST: Duration = Duration::from_secs(600);
+
+/// A ServiceAccount with a kubeconfig whose token lies in a file, as in a pod.
+#[derive(Debug, Clone)]
+pub struct Account {
+    namespace: String,
+    name: String,
+    uid: String,
+    authority: String,
+    token_file: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Account {
+    /// Its name in the audit log and in RBAC.
+    #[must_use]
+    pub fn user(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
+
+    /// A kubeconfig that speaks to the API server directly.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A kubeconfig that speaks through a proxy, with the same token.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn kubeconfig_through(&self, proxy: &FaultProxy) -> Result<PathBuf, Error> {
+        let port = format!("{}.kubeconfig", proxy.address());
+        let path = self.kubeconfig.with_extension(port);
+        write_kubeconfig(&path, &proxy.url(), &self.authority, &self.token_file)?;
+        Ok(path)
+    }
+
+    /// The file with the token. The Kubernetes client reads it again now and then.
+    #[must_use]
+    pub fn token_file(&self) -> &Path {
+        &self.token_file
+    }
+}
+
+impl ApiServer {
+    /// Makes a ServiceAccount, and a kubeconfig with a token that lives for an hour.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Account, Error> {
+        let manifest = json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": name, "namespace": namespace},
+        });
+        let made = self.apply(&[manifest]).await?;
+        let uid = made
+            .first()
+            .and_then(|object| object.pointer("/metadata/uid"))
+            .and_then(serde_json::Value::as_str)
+            .ok_or("the account has no uid")?;
+        let file = |end: &str| self.folder().join(format!("{namespace}.{name}.{end}"));
+        let account = Account {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            authority: self.authority.certificate().to_owned(),
+            token_file: file("token"),
+            kubeconfig: file("kubeconfig"),
+        };
+        self.renew(&account, Duration::from_secs(3600)).await?;
+        let url = self.url();
+        let authority = &account.authority;
+        write_kubeconfig(&account.kubeconfig, &url, authority, &account.token_file)?;
+        Ok(account)
+    }
+
+    /// Replaces the account's token by one that lives this long. Below ten minutes it is signed
+    /// here, as TokenRequest would not make it; the API server remembers for ten seconds that a
+    /// token was good.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub async fn renew(&self, account: &Account, lifetime: Duration) -> Result<(), Error> {
+        let token = if lifetime < SHORTEST_REQUEST {
+            let (namespace, name) = (&account.namespace, &account.name);
+            self.signing
+                .token(namespace, name, &account.uid, lifetime)?
+        } else {
+            self.request_token(account, lifetime).await?
+        };
+        write(&account.token_file, &token)
+    }
+
+    async fn request_token(&self, account: &Account, lifetime: Duration) -> Result<String, Error> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &account.namespace);
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(i64::try_from(lifetime.as_secs())?),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let answer = api
+            .create_token_request(&account.name, &PostParams::default(), &request)
+            .await?;
+        Ok(answer.status.ok_or("no token")?.token)
+    }
+}
