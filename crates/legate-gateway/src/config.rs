@@ -65,7 +65,7 @@ pub(crate) struct PortConfig {
     pub(crate) server: HeaderValue,
     /// Ports that are removed from a Host; `None` when none is.
     pub(crate) strip_ports: Option<Vec<u16>>,
-    /// Number of the snapshot.
+    /// Number of the config in this process; not the snapshot's id, which may come again.
     pub(crate) generation: u64,
 }
 

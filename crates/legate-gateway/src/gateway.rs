@@ -14,7 +14,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use legate_config::{Hash128, ListenerKey, Snapshot};
 use parking_lot::Mutex;
@@ -26,6 +26,7 @@ use crate::access_log::AccessLogs;
 use crate::drain::Lifecycle;
 use crate::http::context::Process;
 use crate::metrics::Metrics;
+use crate::state_dir::{StateDirOptions, StateWriter};
 use crate::upstream::Upstreams;
 use crate::worker::{Command, Worker};
 
@@ -42,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often listeners that could not be bound are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long the end waits for the last lines of access logs.
+/// How long the end waits for the last lines of access logs, and for the last config to be stored.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// Settings of a gateway that no snapshot holds.
@@ -59,6 +60,8 @@ pub struct GatewayOptions {
     pub drain_time: Duration,
     /// How long connections are still accepted after the process was told to end.
     pub drain_delay: Duration,
+    /// Where the last good config is kept over a restart; `None` = nowhere.
+    pub state_dir: Option<StateDirOptions>,
     /// Test seams.
     pub hooks: Hooks,
     /// Name of this machine, for `%HOSTNAME%`.
@@ -121,6 +124,15 @@ pub struct GatewayView {
     pub draining: bool,
 }
 
+/// A config that is served because an earlier process stored it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedConfig {
+    /// Its root hash.
+    pub root: Hash128,
+    /// When it was stored, by the clock of the file system.
+    pub stored: Option<SystemTime>,
+}
+
 /// A running data plane. Dropping it ends it at once.
 pub struct Gateway {
     inner: Arc<Inner>,
@@ -146,6 +158,7 @@ impl Default for GatewayOptions {
             port_map: PortMap::default(),
             drain_time: Duration::from_secs(10),
             drain_delay: Duration::ZERO,
+            state_dir: None,
             hooks: Hooks::default(),
             hostname: String::new(),
         }
@@ -155,10 +168,12 @@ impl Default for GatewayOptions {
 // === impl Gateway ===
 
 impl Gateway {
-    /// Starts the workers. Nothing is served before the first snapshot.
+    /// Starts the workers. Serves the last good config from the state directory, if there is one;
+    /// else nothing before the first snapshot. Blocks while that config is read and applied.
     ///
     /// # Errors
-    /// A thread or a runtime cannot be made.
+    /// A thread or a runtime cannot be made. Trouble with the state directory is none: it is
+    /// reported, and the gateway starts without.
     pub fn start(options: GatewayOptions, metrics: Arc<Metrics>) -> io::Result<Self> {
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -182,6 +197,11 @@ impl Gateway {
                 Worker::start(index, process, Arc::clone(&metrics), max_open)
             })
             .collect::<io::Result<Vec<_>>>()?;
+        let state_dir = options.state_dir.clone();
+        let (store, stored) = state_dir
+            .map(|state_dir| StateWriter::start(state_dir, Arc::clone(&metrics)))
+            .transpose()?
+            .unzip();
         let inner = Arc::new(Inner {
             logs: AccessLogs::new(Arc::clone(&metrics), count),
             process,
@@ -189,8 +209,12 @@ impl Gateway {
             workers: Mutex::new(workers),
             state: Mutex::new(State::new(Arc::clone(&upstreams))),
             upstreams,
+            store,
             options,
         });
+        if let Some(stored) = stored.flatten() {
+            inner.restore(stored);
+        }
         control.spawn(retry(Arc::downgrade(&inner)));
         Ok(Self {
             inner,
@@ -200,9 +224,18 @@ impl Gateway {
 
     /// Makes a snapshot the one that is served. Blocks until every worker uses it: call it where
     /// blocking is allowed. Requests keep the snapshot that they started with.
+    ///
+    /// With a state directory it is stored there, some time after.
     #[must_use]
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Applied {
         self.inner.apply(snapshot)
+    }
+
+    /// The stored config of an earlier process, while that is what is served: nobody has given this
+    /// one a config yet.
+    #[must_use]
+    pub fn loaded_from_state(&self) -> Option<LoadedConfig> {
+        self.inner.state.lock().loaded.clone()
     }
 
     /// A look at the whole.
@@ -254,6 +287,11 @@ impl Gateway {
                 worker.join();
             }
             inner.logs.flush(FLUSH);
+            if let Some(store) = &inner.store
+                && !store.flush(FLUSH)
+            {
+                tracing::warn!("The last config was not stored in time");
+            }
         });
         let _ = ended.await;
     }

@@ -13,6 +13,7 @@
 //! - `upstream`: clusters, endpoints, connections, balancing
 //! - `reply`: every response that we make ourselves; `error`: why
 //! - `access_log`, [`metrics`]: what happened
+//! - [`state_dir`]: the last good config on disk
 //! - `gather`, `crypto`: what both sides of a connection share
 //! - `config`: the run-time form of a snapshot; `timers`: deadlines of a worker; `drain`: readiness
 
@@ -28,6 +29,7 @@ mod listener;
 pub mod metrics;
 mod reply;
 mod request;
+pub mod state_dir;
 mod timers;
 mod tls;
 mod upstream;
@@ -35,9 +37,10 @@ mod worker;
 
 pub use gateway::{
     Applied, ClusterCounters, ClusterView, Gateway, GatewayOptions, GatewayView, Hooks,
-    ListenerState, PortMap, Rejected,
+    ListenerState, LoadedConfig, PortMap, Rejected,
 };
 pub use metrics::Metrics;
+pub use state_dir::StateDirOptions;
 
 /// The path and query of a request target as the gateway matches them, for explanations.
 ///

@@ -12,7 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use legate_config::hash::Hash128;
@@ -30,6 +30,9 @@ const BUCKETS: [u64; 14] = [
 ];
 /// Status classes: `1xx` to `5xx`, and `0` for requests whose client was gone.
 const CLASSES: [&str; 6] = ["0", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Results of writing the state file.
+const STATE_WRITES: [&str; 2] = ["ok", "failed"];
 
 /// How a TLS handshake ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,8 @@ pub struct Metrics {
     log_dropped: AtomicU64,
     generation: AtomicU64,
     root: RwLock<Hash128>,
+    from_state: AtomicBool,
+    state_writes: [AtomicU64; STATE_WRITES.len()],
 }
 
 impl fmt::Debug for Metrics {
@@ -93,6 +98,8 @@ impl Metrics {
             log_dropped: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             root: RwLock::default(),
+            from_state: AtomicBool::new(false),
+            state_writes: Default::default(),
         })
     }
 
@@ -141,6 +148,18 @@ impl Metrics {
     pub(crate) fn config_applied(&self, id: u64, root: Hash128) {
         self.generation.store(id, Ordering::Relaxed);
         *self.root.write() = root;
+    }
+
+    /// Whether the config being served was stored by an earlier process.
+    pub(crate) fn config_from_state(&self, from_state: bool) {
+        self.from_state.store(from_state, Ordering::Relaxed);
+    }
+
+    /// A config was written to the state directory, or could not be.
+    pub(crate) fn state_write(&self, ok: bool) {
+        let [written, failed] = &self.state_writes;
+        let counter = if ok { written } else { failed };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -7,11 +7,12 @@ use std::sync::{Arc, mpsc};
 use legate_config::{ListenerKey, Snapshot};
 use parking_lot::Mutex;
 
-use super::{Applied, GatewayOptions, ListenerState, ports};
+use super::{Applied, GatewayOptions, ListenerState, LoadedConfig, ports};
 use crate::access_log::AccessLogs;
 use crate::config::{Builder, PortConfig, Rejected};
 use crate::http::context::Process;
 use crate::metrics::Metrics;
+use crate::state_dir::{StateWriter, Stored};
 use crate::tls::{TlsStore, TlsTable};
 use crate::upstream::Upstreams;
 use crate::worker::{Command, Worker};
@@ -23,6 +24,7 @@ pub(super) struct Inner {
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) logs: Arc<AccessLogs>,
+    pub(super) store: Option<StateWriter>,
     pub(super) workers: Mutex<Vec<Worker>>,
     pub(super) state: Mutex<State>,
 }
@@ -33,6 +35,11 @@ pub(super) struct State {
     pub(super) tls: TlsStore,
     pub(super) serving: Option<Serving>,
     pub(super) bound: BTreeMap<ListenerKey, Bound>,
+    /// What is served, while that is an earlier process's config.
+    pub(super) loaded: Option<LoadedConfig>,
+    /// Number of configs applied. Ids of snapshots do not tell two apart: whoever makes them starts
+    /// again at 1, while we may serve the stored one of its former life.
+    applied: u64,
 }
 
 /// What every listener's config is made from, kept for those that are bound late.
@@ -42,6 +49,7 @@ pub(super) struct Serving {
     pub(super) tls: BTreeMap<ListenerKey, Arc<TlsTable>>,
     pub(super) rejected: Vec<Rejected>,
     pub(super) ports: BTreeMap<ListenerKey, Arc<PortConfig>>,
+    generation: u64,
 }
 
 /// A listener's socket, or why there is none.
@@ -56,9 +64,41 @@ type Sockets = Vec<(ListenerKey, Vec<TcpListener>)>;
 // === impl Inner ===
 
 impl Inner {
+    /// Applies a config that somebody gave us, and stores it.
     pub(super) fn apply(&self, snapshot: Arc<Snapshot>) -> Applied {
         let mut state = self.state.lock();
-        let state = &mut *state;
+        let applied = self.swap(&mut state, Arc::clone(&snapshot));
+        state.loaded = None;
+        self.metrics.config_from_state(false);
+        // Under the lock, so that the last one applied is the last one stored.
+        if let Some(store) = &self.store {
+            store.store(snapshot);
+        }
+        applied
+    }
+
+    /// Applies the config that an earlier process stored.
+    pub(super) fn restore(&self, stored: Stored) {
+        let mut state = self.state.lock();
+        let applied = self.swap(&mut state, stored.snapshot);
+        state.loaded = Some(LoadedConfig {
+            root: applied.root,
+            stored: stored.at,
+        });
+        self.metrics.config_from_state(true);
+        let age = stored.at.and_then(|at| at.elapsed().ok());
+        tracing::info!(
+            config.root = %applied.root,
+            config.age_secs = age.map(|age| age.as_secs()),
+            "Serving the stored config until a newer one comes"
+        );
+        for rejected in applied.rejected {
+            tracing::warn!(key = %rejected.key, code = rejected.code, "Entry of the stored config cannot be used: {}", rejected.message);
+        }
+    }
+
+    fn swap(&self, state: &mut State, snapshot: Arc<Snapshot>) -> Applied {
+        state.applied += 1;
         let built = state.builder.build(&snapshot);
         let tls = state.tls.update(&snapshot);
         let mut rejected = built.rejected;
@@ -74,6 +114,7 @@ impl Inner {
             tls: tls.listeners,
             rejected,
             ports: BTreeMap::new(),
+            generation: state.applied,
         });
         let sockets = self.bind_missing(state);
         self.publish(state, former.as_ref(), sockets);
@@ -173,7 +214,7 @@ impl Inner {
                 strip_ports: http
                     .strip_matching_host_port
                     .then(|| vec![entry.value.port, address.port()]),
-                generation: serving.snapshot.id,
+                generation: serving.generation,
                 listener: Arc::clone(&entry.value),
             };
             serving.ports.insert(key.clone(), Arc::new(config));
@@ -224,6 +265,8 @@ impl State {
             tls: TlsStore::new(),
             serving: None,
             bound: BTreeMap::new(),
+            loaded: None,
+            applied: 0,
         }
     }
 

@@ -6,7 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::{BUCKETS, CLASSES, Flag, HandshakeResult, Metrics, Ordering};
+use super::{BUCKETS, CLASSES, Flag, HandshakeResult, Metrics, Ordering, STATE_WRITES};
 
 type Label<'a> = [(&'a str, &'a str); 1];
 
@@ -126,7 +126,24 @@ impl Metrics {
                 None,
                 MetricType::Info,
             )?
-            .encode_info(&[("hash", root.as_str())])
+            .encode_info(&[("hash", root.as_str())])?;
+        encoder
+            .encode_descriptor(
+                "legate_config_from_state",
+                "1 while the config being served is the stored one of an earlier process",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&i64::from(self.from_state.load(Ordering::Relaxed)))?;
+        counters(
+            encoder,
+            "legate_state_writes",
+            "Configs written to the state directory by result",
+            STATE_WRITES
+                .iter()
+                .zip(&self.state_writes)
+                .map(|(result, count)| ([("result", *result)], count.load(Ordering::Relaxed))),
+        )
     }
 }
 

@@ -37,6 +37,9 @@ const LINES: &[(&str, &str)] = &[
     ("legate_access_log_dropped_total", "7"),
     ("legate_config_generation", "12"),
     ("legate_config_info{hash=", "1"),
+    ("legate_config_from_state", "1"),
+    ("legate_state_writes_total{result=\"ok\"}", "2"),
+    ("legate_state_writes_total{result=\"failed\"}", "1"),
 ];
 
 #[test]
@@ -68,6 +71,10 @@ fn counts_of_all_threads_are_summed() {
     metrics.tls_handshake(HandshakeResult::UnknownName);
     metrics.access_log_dropped(7);
     metrics.config_applied(12, Hash128::of_bytes(b"x"));
+    metrics.config_from_state(true);
+    for ok in [true, false, true] {
+        metrics.state_write(ok);
+    }
     let text = scrape(&metrics);
     for (start, value) in LINES {
         let found = line(&text, start);

@@ -14,6 +14,7 @@ mod http2;
 mod origin;
 mod proxying;
 mod snapshot;
+mod state_dir;
 mod swap;
 mod tls;
 mod upgrades;

@@ -94,9 +94,9 @@ pub(crate) fn client_config(ders: &[Vec<u8>], alpn: &[&str]) -> Arc<ClientConfig
     Arc::new(config)
 }
 
-type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
+pub(crate) type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
 
-fn connect(address: SocketAddr, ders: &[Vec<u8>], name: &str) -> TlsClient {
+pub(crate) fn connect(address: SocketAddr, ders: &[Vec<u8>], name: &str) -> TlsClient {
     let stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))
@@ -122,7 +122,7 @@ fn hosts() -> [TlsHost<'static>; 3] {
     ]
 }
 
-fn ask(client: &mut TlsClient, host: &str) -> u16 {
+pub(crate) fn ask(client: &mut TlsClient, host: &str) -> u16 {
     client.send(&format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n"));
     client.answer().status
 }
