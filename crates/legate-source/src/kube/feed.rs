@@ -1,0 +1,196 @@
+//! One list and watch, for as long as the source lives: what comes in goes into the state, and
+//! what fails is tried again.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use ::kube::core::{ApiResource, DynamicResourceScope};
+use ::kube::runtime::watcher::{self, Event, watcher};
+use ::kube::{Api, Client, Resource};
+use futures_util::StreamExt as _;
+use legate_api::Kind;
+use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+
+use super::backoff::Backoff;
+use super::fault::Fault;
+use super::ingest::Incoming;
+use super::kinds::{self, Feed, What};
+use super::shared::Shared;
+use super::wire::{RawObject, SecretHead};
+use super::{Timing, probe};
+
+/// The longest that one watch lasts, in seconds, as the API server is told.
+const WATCH_SECONDS: u32 = 290;
+
+/// What a watch yields, and what becomes of it.
+trait Item:
+    Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + 'static
+{
+    fn seen(self, source: &Source<'_>);
+    fn deleted(self, source: &Source<'_>);
+}
+
+/// Where items come from.
+struct Source<'a> {
+    shared: &'a Shared,
+    index: usize,
+    kind: Kind,
+}
+
+/// Lists and watches until dropped.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    client: Client,
+    timing: Timing,
+    index: usize,
+    feed: Feed,
+) {
+    let worked = {
+        let shared = Arc::clone(&shared);
+        move || shared.update(|state, now| state.worked(index, now))
+    };
+    let client = probe::client(client, &timing, Arc::clone(&shared.contact), worked);
+    let source = Source {
+        shared: &shared,
+        index,
+        kind: feed.kind,
+    };
+    loop {
+        shared.watchable(feed.kind).await;
+        match feed.what {
+            What::Objects => follow::<RawObject<false>>(&source, &client, &timing, &feed).await,
+            What::Metadata => follow::<RawObject<true>>(&source, &client, &timing, &feed).await,
+            What::SecretHeads => follow::<SecretHead>(&source, &client, &timing, &feed).await,
+            What::NamedSecret(_) => {
+                follow::<RawObject<false>>(&source, &client, &timing, &feed).await;
+            }
+        }
+    }
+}
+
+/// Lists and watches until the kind is gone.
+async fn follow<K: Item>(source: &Source<'_>, client: &Client, timing: &Timing, feed: &Feed) {
+    let resource = kinds::resource(feed.kind);
+    let api: Api<K> = match &feed.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let config = watcher::Config {
+        label_selector: feed.label_selector.clone(),
+        field_selector: feed.field_selector.clone(),
+        timeout: Some(WATCH_SECONDS),
+        ..watcher::Config::default()
+    };
+    let mut backoff = Backoff::new(timing.backoff_first, timing.backoff_most);
+    loop {
+        let mut events = Box::pin(watcher(api.clone(), config.clone()));
+        while let Some(event) = events.next().await {
+            let error = match event {
+                Ok(event) => {
+                    if matches!(event, Event::Apply(_) | Event::Delete(_) | Event::InitDone) {
+                        backoff.reset();
+                    }
+                    source.take(event);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let fault = Fault::of_watcher(&error);
+            let lost = must_list_again(&error, &fault);
+            source
+                .shared
+                .update(|state, now| state.failed(source.index, fault, now));
+            sleep(backoff.delay()).await;
+            if !source.shared.look(|state, _| state.may_watch(feed.kind)) {
+                return;
+            }
+            if lost {
+                break;
+            }
+        }
+    }
+}
+
+/// Whether the watcher would go on with a resourceVersion that is of no use any more, or lost an
+/// event.
+fn must_list_again(error: &watcher::Error, fault: &Fault) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(_) => matches!(fault.status, Some(404 | 410)),
+        watcher::Error::WatchFailed(_) => fault.unreadable,
+        _ => false,
+    }
+}
+
+impl Source<'_> {
+    fn take<K: Item>(&self, event: Event<K>) {
+        match event {
+            Event::Init => self.shared.update(|state, _| state.list_begun(self.index)),
+            Event::InitDone => self
+                .shared
+                .update(|state, now| state.list_done(self.index, now)),
+            Event::InitApply(item) | Event::Apply(item) => item.seen(self),
+            Event::Delete(item) => item.deleted(self),
+        }
+    }
+}
+
+impl<const METADATA_ONLY: bool> Item for RawObject<METADATA_ONLY> {
+    fn seen(self, source: &Source<'_>) {
+        let Some(incoming) = Incoming::read(source.kind, self.fields) else {
+            return;
+        };
+        let (shared, index) = (source.shared, source.index);
+        if source.kind == Kind::Secret {
+            shared.update(|state, now| state.secret_held(index, incoming, now));
+            return;
+        }
+        if shared.look(|state, _| state.is_known(&incoming)) {
+            shared.update(|state, _| state.unchanged(index, incoming));
+            return;
+        }
+        // Decoding takes its time: not under the lock. Nobody else writes this object.
+        let (uid, content) = (incoming.uid.clone(), incoming.content);
+        let observed = incoming.observed.clone();
+        if let Some(object) = incoming.object() {
+            shared.update(|state, _| state.changed(index, uid, content, observed, object));
+        }
+    }
+
+    fn deleted(self, source: &Source<'_>) {
+        let Some(incoming) = Incoming::read(source.kind, self.fields) else {
+            return;
+        };
+        let key = incoming.key;
+        source.shared.update(|state, now| {
+            if key.kind == Kind::Secret {
+                state.secret_deleted(&(key.namespace, key.name), now);
+            } else {
+                state.deleted(&key, &incoming.uid, now);
+            }
+        });
+    }
+}
+
+impl Item for SecretHead {
+    fn seen(self, source: &Source<'_>) {
+        let (name, version) = (self.name(), self.resource_version());
+        let index = source.index;
+        let update = |state: &mut super::state::State, now| {
+            state.secret_seen(index, name, version, now);
+        };
+        source.shared.update(update);
+    }
+
+    fn deleted(self, source: &Source<'_>) {
+        let name = self.name();
+        source
+            .shared
+            .update(|state, now| state.secret_deleted(&name, now));
+    }
+}

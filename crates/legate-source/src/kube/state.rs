@@ -1,0 +1,388 @@
+//! All that is known, and what follows from each event: one synchronous state, free of I/O, with
+//! the time given by the caller.
+
+mod discovery;
+mod report;
+mod secrets;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use legate_api::{Kind, Object, ObjectKey};
+use legate_compiler::Diagnostic;
+
+use super::fault::Fault;
+use super::freeze::{Presence, Vanishing};
+use super::ingest::{Content, Incoming};
+use super::kinds::{self, Feed};
+use super::pending::Pending;
+use super::{KindState, KubeOptions, KubeState, Timing};
+use crate::update::{Observed, Update};
+use discovery::Asking;
+pub(super) use secrets::Job;
+use secrets::Secrets;
+
+/// Everything that the source knows.
+#[derive(Debug)]
+pub(super) struct State {
+    timing: Timing,
+    feeds: Vec<FeedState>,
+    /// The group's kinds.
+    kinds: BTreeMap<Kind, Vanishing>,
+    objects: BTreeMap<ObjectKey, Entry>,
+    pending: Pending,
+    secrets: Secrets,
+    asking: Asking,
+    restarts: BTreeMap<Kind, u64>,
+    /// The diagnostics that the reader has.
+    said: Vec<Diagnostic>,
+    /// Whether they may have changed.
+    restate: bool,
+    synced: bool,
+    effects: Effects,
+}
+
+/// Who has to look at the state because of what happened.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Effects {
+    /// Watches that wait for their kind.
+    pub(super) gate: bool,
+    /// Who asks for the kinds.
+    pub(super) discovery: bool,
+    /// Who reads Secrets.
+    pub(super) secrets: bool,
+}
+
+/// A list and watch.
+#[derive(Debug)]
+struct FeedState {
+    feed: Feed,
+    /// Whether it was listed whole once.
+    listed: bool,
+    /// Number of the last list.
+    round: u64,
+    trouble: Option<Trouble>,
+}
+
+/// A list and watch that fails now.
+#[derive(Debug)]
+struct Trouble {
+    fault: Fault,
+    since: Instant,
+    /// Since when every answer was a 403.
+    forbidden_since: Option<Instant>,
+}
+
+/// An object that is known.
+#[derive(Debug)]
+struct Entry {
+    feed: usize,
+    /// The list that it was last seen in or after.
+    round: u64,
+    uid: String,
+    content: Content,
+}
+
+impl State {
+    pub(super) fn new(options: &KubeOptions, feeds: &[Feed], now: Instant) -> Self {
+        let custom = feeds.iter().map(|feed| feed.kind);
+        let kinds = custom.filter(|kind| kind.is_ambassador());
+        Self {
+            timing: options.timing,
+            kinds: kinds.map(|kind| (kind, Vanishing::default())).collect(),
+            feeds: feeds.iter().map(FeedState::new).collect(),
+            objects: BTreeMap::new(),
+            pending: Pending::default(),
+            secrets: Secrets::new(options),
+            asking: Asking::new(&options.timing, now),
+            restarts: BTreeMap::new(),
+            said: Vec::new(),
+            restate: false,
+            synced: false,
+            effects: Effects::default(),
+        }
+    }
+
+    /// Who has to look, since the last time that this was asked.
+    pub(super) fn effects(&mut self) -> Effects {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether the kind may be listed: it is not known to be absent.
+    pub(super) fn may_watch(&self, kind: Kind) -> bool {
+        match self.kinds.get(&kind).map(Vanishing::presence) {
+            None | Some(Presence::Usable) => true,
+            Some(Presence::Unknown) => self.asking.has_failed(),
+            Some(Presence::Absent | Presence::Frozen) => false,
+        }
+    }
+
+    /// Whether the object is as it was last time.
+    pub(super) fn is_known(&self, incoming: &Incoming) -> bool {
+        let entry = self.objects.get(&incoming.key);
+        entry.is_some_and(|e| e.uid == incoming.uid && e.content == incoming.content)
+    }
+
+    /// An object is there, as it was last time.
+    pub(super) fn unchanged(&mut self, feed: usize, incoming: Incoming) {
+        let round = self.round(feed);
+        if let Some(entry) = self.objects.get_mut(&incoming.key) {
+            entry.round = round;
+        }
+        self.seen(&incoming.key, incoming.observed);
+    }
+
+    /// An object is there, new or changed.
+    pub(super) fn changed(
+        &mut self,
+        feed: usize,
+        uid: String,
+        content: Content,
+        observed: Option<Observed>,
+        object: Object,
+    ) {
+        let key = object.key();
+        let entry = Entry {
+            feed,
+            round: self.round(feed),
+            uid,
+            content,
+        };
+        self.seen(&key, observed);
+        self.objects.insert(key, entry);
+        self.pending.upsert(object);
+    }
+
+    /// An object was deleted.
+    pub(super) fn deleted(&mut self, key: &ObjectKey, uid: &str, now: Instant) {
+        let same = |entry: &Entry| uid.is_empty() || entry.uid == uid;
+        if !self.objects.get(key).is_some_and(same) {
+            return;
+        }
+        if let Some(kind) = self.kinds.get_mut(&key.kind) {
+            kind.deleted(key.clone(), now + self.timing.deletion_wait);
+            self.effects.discovery = true;
+        } else {
+            self.remove(key);
+        }
+    }
+
+    /// A list begins.
+    pub(super) fn list_begun(&mut self, feed: usize) {
+        if let Some(feed) = self.feeds.get_mut(feed) {
+            feed.round += 1;
+        }
+    }
+
+    /// A list is complete: what it did not have is deleted.
+    pub(super) fn list_done(&mut self, feed: usize, now: Instant) {
+        self.worked(feed, now);
+        let Some(state) = self.feeds.get_mut(feed) else {
+            return;
+        };
+        state.listed = true;
+        let (kind, round) = (state.feed.kind, state.round);
+        if kind == Kind::Secret {
+            self.secrets_listed(feed, round, now);
+            return;
+        }
+        let missed: Vec<ObjectKey> = self
+            .objects_of(kind)
+            .filter(|(_, entry)| entry.feed == feed && entry.round != round)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in missed {
+            self.deleted(&key, "", now);
+        }
+    }
+
+    /// An answer of success came, or a whole list.
+    pub(super) fn worked(&mut self, feed: usize, now: Instant) {
+        let Some(state) = self.feeds.get_mut(feed) else {
+            return;
+        };
+        if let Some(trouble) = state.trouble.take() {
+            self.restate = true;
+            let outage = now.duration_since(trouble.since).as_secs();
+            tracing::info!(kind = %state.feed.kind, outage, "Watch works again");
+        }
+    }
+
+    /// A list or watch failed; it will be tried again.
+    pub(super) fn failed(&mut self, feed: usize, fault: Fault, now: Instant) {
+        let Some(state) = self.feeds.get_mut(feed) else {
+            return;
+        };
+        let kind = state.feed.kind;
+        *self.restarts.entry(kind).or_default() += 1;
+        if fault.is_not_found() && self.kinds.contains_key(&kind) {
+            self.asking.request();
+            self.effects.discovery = true;
+        }
+        if state.trouble.is_none() {
+            tracing::warn!(
+                %kind, verb = fault.verb, error = %fault.message,
+                "Watch failed, it is tried again"
+            );
+        }
+        let before = state.trouble.take();
+        let forbidden_since = before.as_ref().and_then(|trouble| trouble.forbidden_since);
+        state.trouble = Some(Trouble {
+            forbidden_since: fault.is_forbidden().then(|| forbidden_since.unwrap_or(now)),
+            since: before.map_or(now, |trouble| trouble.since),
+            fault,
+        });
+        self.restate = true;
+        if kind == Kind::Secret && self.is_refused(feed, now) {
+            self.assess_all(now);
+        }
+    }
+
+    /// What the reader has not had yet; `None` if there is nothing, or not everything yet.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Update> {
+        if !self.synced {
+            if !self.is_complete(now) {
+                return None;
+            }
+            self.synced = true;
+            self.pending.force();
+            tracing::info!(objects = self.objects.len(), "Everything was listed");
+        }
+        if std::mem::take(&mut self.restate) {
+            let say = self.diagnostics(now);
+            if say != self.said {
+                self.said = say;
+                self.pending.force();
+            }
+        }
+        if self.pending.is_empty() {
+            return None;
+        }
+        Some(self.pending.take(self.said.clone()))
+    }
+
+    /// A picture of the whole.
+    pub(super) fn snapshot(&self, now: Instant) -> KubeState {
+        let kinds: BTreeSet<Kind> = self.feeds.iter().map(|feed| feed.feed.kind).collect();
+        let mut objects: BTreeMap<Kind, usize> = kinds.iter().map(|kind| (*kind, 0)).collect();
+        for key in self.objects.keys() {
+            *objects.entry(key.kind).or_default() += 1;
+        }
+        if let Some(count) = objects.get_mut(&Kind::Secret) {
+            *count = self.secrets.known();
+        }
+        let errors = self.feeds.iter().filter_map(|state| {
+            let trouble = state.trouble.as_ref()?;
+            Some((state.feed.kind, trouble.fault.message.clone()))
+        });
+        KubeState {
+            synced: self.synced,
+            missing: self.missing(),
+            kinds: kinds.iter().map(|k| (*k, self.kind_state(*k))).collect(),
+            restarts: self.restarts.clone(),
+            last_contact: None,
+            fault: self.fault(now),
+            objects,
+            errors: errors.collect(),
+        }
+    }
+
+    /// Needed kinds that the API server does not have.
+    fn missing(&self) -> BTreeSet<Kind> {
+        let absent = self.absent().filter(|kind| kinds::is_needed(*kind));
+        absent.collect()
+    }
+
+    fn absent(&self) -> impl Iterator<Item = Kind> {
+        let absent = |kind: &Vanishing| kind.presence() == Presence::Absent;
+        self.kinds
+            .iter()
+            .filter(move |(_, state)| absent(state))
+            .map(|(kind, _)| *kind)
+    }
+
+    fn kind_state(&self, kind: Kind) -> KindState {
+        match self.kinds.get(&kind).map(Vanishing::presence) {
+            Some(Presence::Absent) => return KindState::Absent,
+            Some(Presence::Frozen) => return KindState::Frozen,
+            _ => {}
+        }
+        let mut state = KindState::Live;
+        for feed in self.feeds.iter().filter(|feed| feed.feed.kind == kind) {
+            if feed.trouble.is_some() {
+                return KindState::Failing;
+            }
+            if !feed.listed {
+                state = KindState::Listing;
+            }
+        }
+        state
+    }
+
+    /// Whether each kind that is there was listed.
+    fn is_complete(&self, now: Instant) -> bool {
+        if !self.missing().is_empty() {
+            return false;
+        }
+        self.feeds.iter().enumerate().all(|(index, state)| {
+            let kind = state.feed.kind;
+            let presence = self.kinds.get(&kind).map(Vanishing::presence);
+            state.listed
+                || presence == Some(Presence::Absent)
+                // One Secret that may not be read must not keep everything from being served.
+                || (kind == Kind::Secret && self.is_refused(index, now))
+        })
+    }
+
+    /// Whether a feed was forbidden for longer than a starting API server would.
+    fn is_refused(&self, feed: usize, now: Instant) -> bool {
+        let trouble = self.feeds.get(feed).and_then(|feed| feed.trouble.as_ref());
+        trouble
+            .and_then(|trouble| trouble.forbidden_since)
+            .is_some_and(|since| now.duration_since(since) >= self.timing.forbidden_after)
+    }
+
+    fn round(&self, feed: usize) -> u64 {
+        self.feeds.get(feed).map_or(0, |feed| feed.round)
+    }
+
+    fn seen(&mut self, key: &ObjectKey, observed: Option<Observed>) {
+        if let Some(kind) = self.kinds.get_mut(&key.kind)
+            && kind.appeared(key)
+        {
+            self.restate = true;
+        }
+        if let Some(observed) = observed {
+            self.pending.observe(observed);
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectKey) {
+        self.objects.remove(key);
+        self.pending.remove(key);
+    }
+
+    fn objects_of(&self, kind: Kind) -> impl Iterator<Item = (&ObjectKey, &Entry)> {
+        let first = ObjectKey {
+            kind,
+            namespace: String::new(),
+            name: String::new(),
+        };
+        let from_first = self.objects.range(first..);
+        from_first.take_while(move |(key, _)| key.kind == kind)
+    }
+}
+
+impl FeedState {
+    fn new(feed: &Feed) -> Self {
+        Self {
+            feed: feed.clone(),
+            listed: false,
+            round: 0,
+            trouble: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
