@@ -67,12 +67,13 @@ impl Inner {
     /// Applies a config that somebody gave us, and stores it.
     pub(super) fn apply(&self, snapshot: Arc<Snapshot>) -> Applied {
         let mut state = self.state.lock();
-        let applied = self.swap(&mut state, Arc::clone(&snapshot));
+        let applied = self.swap(&mut state, snapshot);
         state.loaded = None;
         self.metrics.config_from_state(false);
-        // Under the lock, so that the last one applied is the last one stored.
-        if let Some(store) = &self.store {
-            store.store(snapshot);
+        // Under the lock, so that the last one applied is the last one stored. What is served, which
+        // may hold on to more than what was given.
+        if let (Some(store), Some(serving)) = (&self.store, &state.serving) {
+            store.store(Arc::clone(&serving.snapshot));
         }
         applied
     }

@@ -327,6 +327,19 @@ fn the_writer_stores_the_newest_and_nothing_twice() {
 }
 
 #[test]
+fn what_is_stored_has_its_own_root() {
+    let place = Place::new();
+    let (writer, _) = StateWriter::start(place.options(), Metrics::new(1)).unwrap();
+    let published = Snapshot {
+        root: Hash128::of_bytes(b"of something else"),
+        ..snapshot(1)
+    };
+    writer.store(Arc::new(published));
+    assert!(writer.flush(LONG));
+    assert_eq!(place.stored_root(), Some(snapshot(1).root));
+}
+
+#[test]
 fn the_writer_heals_by_itself() {
     let place = Place::new();
     fs::write(&place.path, "in the way").unwrap();
