@@ -91,9 +91,9 @@ impl ApiServer {
         Ok(account)
     }
 
-    /// Replaces the account's token by one that lives this long. Below ten minutes it is signed
-    /// here, as TokenRequest would not make it; the API server remembers for ten seconds that a
-    /// token was good.
+    /// Replaces the account's token by one that is taken for this long. Below ten minutes it is
+    /// signed here, as TokenRequest would not make it. A token that was taken once is remembered by
+    /// the API server for ten seconds more; one that lives for zero seconds is refused at once.
     ///
     /// # Errors
     /// The API server's words.

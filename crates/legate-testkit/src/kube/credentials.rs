@@ -15,10 +15,14 @@ use crate::client::Error;
 /// Issuer and audience of ServiceAccount tokens.
 pub(super) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
+/// How long after its expiry the API server still takes a token.
+const LEEWAY: Duration = Duration::from_secs(60);
+
 /// The key that signs ServiceAccount tokens. Tests sign with it themselves when they need a token
 /// that lives for less than the ten minutes that TokenRequest demands.
 pub(super) struct SigningKey {
-    pem: String,
+    private: String,
+    public: String,
     key: EcdsaKeyPair,
 }
 
@@ -28,16 +32,18 @@ impl SigningKey {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pair.serialized_der())
             .map_err(|_rejected| "the generated key is not taken")?;
         Ok(Self {
-            pem: pair.serialize_pem(),
+            private: pair.serialize_pem(),
+            public: pair.public_key_pem(),
             key,
         })
     }
 
-    pub(super) fn pem(&self) -> &str {
-        &self.pem
+    /// PEM of the private and the public key.
+    pub(super) fn pem(&self) -> (&str, &str) {
+        (&self.private, &self.public)
     }
 
-    /// A token as TokenRequest makes it, without a bound pod.
+    /// A token as TokenRequest makes it, without a bound pod, that is taken for this long.
     pub(super) fn token(
         &self,
         namespace: &str,
@@ -52,7 +58,7 @@ impl SigningKey {
             "sub": format!("system:serviceaccount:{namespace}:{name}"),
             "iat": now,
             "nbf": now,
-            "exp": now + lifetime.as_secs(),
+            "exp": now + lifetime.as_secs() - LEEWAY.as_secs(),
             "kubernetes.io": {
                 "namespace": namespace,
                 "serviceaccount": {"name": name, "uid": uid},

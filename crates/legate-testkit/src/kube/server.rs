@@ -40,7 +40,6 @@ pub struct ServerOptions {
 
 /// A running API server with its etcd, TLS, RBAC and audit log; both end when it is dropped.
 pub struct ApiServer {
-    pub(super) folder: TempDir,
     pub(super) authority: Authority,
     pub(super) signing: SigningKey,
     pub(super) client: kube::Client,
@@ -49,9 +48,10 @@ pub struct ApiServer {
     address: SocketAddr,
     etcd: SocketAddr,
     took: Duration,
-    // The API server goes first, so that it does not miss its etcd.
+    // Dropped in this order: the API server does not miss its etcd, and nobody its files.
     api: Mutex<Option<Process>>,
     store: Mutex<Option<Process>>,
+    pub(super) folder: TempDir,
 }
 
 impl fmt::Debug for ApiServer {
@@ -281,7 +281,7 @@ impl ApiServer {
             format!("--token-auth-file={}", file("tokens.csv")),
             "--authorization-mode=RBAC".to_owned(),
             format!("--service-account-issuer={ISSUER}"),
-            format!("--service-account-key-file={}", file("accounts.key")),
+            format!("--service-account-key-file={}", file("accounts.pub")),
             format!(
                 "--service-account-signing-key-file={}",
                 file("accounts.key")
@@ -316,12 +316,14 @@ fn write_files(
     let ip = ip.to_string();
     let names = [ip.as_str(), "kubernetes.default.svc", "localhost"];
     let serving = authority.issue(&names);
+    let (private, public) = signing.pem();
     // Only this run knows it; the API server is reachable from this network namespace alone.
     let token = serving_token();
     for (name, text) in [
         ("server.crt", serving.certificate.as_str()),
         ("server.key", serving.key.as_str()),
-        ("accounts.key", signing.pem()),
+        ("accounts.key", private),
+        ("accounts.pub", public),
         ("audit-policy.json", AUDIT_POLICY),
         ("admin.token", token.as_str()),
         (

@@ -1,0 +1,56 @@
+//! The operator against a real API server: `legate run --kube` as its own process, with RBAC.
+//!
+//! One API server serves the whole binary, in a network namespace of its own; each trial has a
+//! namespace and an `ambassador_id` for itself. A trial that breaks the API server starts its own.
+//! Filters and `--test-threads` work as in any test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops at the first surprise; the helpers are not marked as tests"
+)]
+
+#[path = "operator/bench.rs"]
+mod bench;
+
+#[path = "operator/crds.rs"]
+mod crds;
+#[path = "operator/kit.rs"]
+mod kit;
+#[path = "operator/samples.rs"]
+mod samples;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use legate_testkit::kube::netns;
+use libtest_mimic::{Arguments, Trial};
+
+use bench::Bench;
+
+/// Trials that run at once: they mostly wait, and each may start a process or two.
+const THREADS: usize = 4;
+
+fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
+    [crds::trials(bench), kit::trials(bench)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(THREADS);
+    let bench = Arc::new(Bench::new());
+    if !args.list
+        && let Err(error) = netns::enter_or_reexec().and_then(|()| bench.start())
+    {
+        eprintln!("operator tests: {error}");
+        return ExitCode::FAILURE;
+    }
+    let conclusion = libtest_mimic::run(&args, trials(&bench));
+    // Ends the API server: exiting would leave it behind.
+    bench.stop();
+    conclusion.exit_code()
+}
