@@ -29,7 +29,7 @@ enum Task {
     Layers,
     /// Licences of all dependencies against the allow list of deny.toml
     Licences,
-    /// Writes generated files: crds/
+    /// Writes generated files: crds/, deploy/rbac.yaml and docs/metrics.md
     Generate {
         /// Fail when a file would change, write nothing
         #[arg(long)]

@@ -119,6 +119,11 @@ impl Metrics {
         Arc::clone(entry.or_insert_with(|| Arc::new(ListenerMetrics::new(self.shards))))
     }
 
+    /// Shows a listener with zeros, before anything was served there.
+    pub fn announce_listener(&self, name: &str) {
+        let _ = self.listener(name);
+    }
+
     /// A response came from an upstream.
     pub(crate) fn upstream_response(&self, status: u16) {
         self.upstream.add(class(status), 1);
