@@ -80,6 +80,10 @@ pub enum ChainTls {
     /// Refuse it with alert `unrecognized_name`: the settings of its host are broken, and no other
     /// chain may answer in its place (spec/routing §3.12 row 2). The text says why.
     Refuse(String),
+    /// Go on as before, with the settings and the material that the gateway has: the Secret of its
+    /// host is gone, which must not end what serves. A gateway that has none refuses. The text says
+    /// why.
+    Hold(String),
 }
 
 /// Settings of TLS termination. Equal values are one TLS policy.

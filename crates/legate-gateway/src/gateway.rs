@@ -6,6 +6,7 @@
 //! second, while the rest serves.
 
 mod current;
+mod held;
 mod limits;
 mod ports;
 

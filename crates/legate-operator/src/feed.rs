@@ -1,10 +1,14 @@
 //! Where the reconciler's updates come from: a folder or an API server, behind one interface.
 
+mod kube;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 
 use legate_compiler::Diagnostic;
 use legate_source::Update;
+
+pub use kube::KubeFeed;
 use legate_source::folder::{FolderSource, Watch};
 use legate_source::selector::LabelSelector;
 

@@ -20,7 +20,7 @@ use legate_source::Update;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{oneshot, watch};
 
-pub use contract::{Gateways, LastGood, Observer, Published, Settings, Timing, Unobserved};
+pub use contract::{Bootstrap, Gateways, Observer, Published, Settings, Timing, Unobserved};
 
 use crate::feed::Feed;
 use crate::publish::{Batch, GatewayEvent, Version};
@@ -58,6 +58,7 @@ pub struct Reconciler<F> {
     report: Report,
     auditor: Auditor,
     number: u64,
+    bootstrap: Option<Bootstrap>,
     restored: bool,
 }
 
@@ -100,6 +101,7 @@ impl<F: Feed> Reconciler<F> {
             report: Report::default(),
             auditor: Auditor::default(),
             number: 0,
+            bootstrap: None,
             restored: false,
         }
     }
@@ -132,13 +134,15 @@ impl<F: Feed> Reconciler<F> {
     }
 
     async fn run(mut self, first: Option<Update>, mut stopped: oneshot::Receiver<()>) {
-        if let Some(hash_key) = self.settings.hash_key.take() {
+        if let Some(bootstrap) = self.settings.bootstrap.take() {
             tokio::select! {
                 _ = &mut stopped => return,
-                // It is gone only when the process ends.
-                key = hash_key => if let Ok(hash_key) = key {
+                // Its sender is gone only when the process ends.
+                bootstrap = bootstrap => if let Ok(bootstrap) = bootstrap {
+                    let hash_key = bootstrap.hash_key;
                     let options = self.compiler.options().clone();
                     self.compiler.set_options(Options { hash_key, ..options });
+                    self.bootstrap = Some(bootstrap);
                 },
             }
         }
@@ -155,7 +159,7 @@ impl<F: Feed> Reconciler<F> {
                 _ = &mut stopped => return,
                 Some(event) = self.gateways.events.recv() => self.gateway(&event),
                 result = self.auditor.finished() => self.audited(result),
-                () = changed(self.settings.last_good.as_mut()), if self.restored => self.follow(),
+                () = changed(self.bootstrap.as_mut()), if self.restored => self.follow(),
                 Some(key) = spoilt(self.settings.spoil.as_mut()) => {
                     self.compiler.spoil(&key);
                     self.batch();
@@ -176,7 +180,7 @@ impl<F: Feed> Reconciler<F> {
         while let Some(more) = self.feed.try_recv() {
             matters |= self.absorb(more);
         }
-        if matters || self.number == 0 {
+        if matters || self.number == 0 || self.held.is_some() {
             self.batch();
         }
     }
@@ -376,19 +380,27 @@ impl<F: Feed> Reconciler<F> {
         }
     }
 
+    /// A follower takes what is kept as it is, a leader only what it lacks.
     fn follow_last_good(&mut self) -> bool {
-        let Some(receiver) = &mut self.settings.last_good else {
+        let Some(bootstrap) = &mut self.bootstrap else {
             return false;
         };
-        let known = Arc::clone(&receiver.borrow_and_update());
+        let leading = *bootstrap.leading.borrow();
+        let known = Arc::clone(&bootstrap.last_good.borrow_and_update());
         let mut changed = false;
         for (key, object) in known.iter() {
             let Some(held) = self.compiler.resources().get(key) else {
                 continue;
             };
-            let same_version = held.current.meta.uid == object.meta.uid
-                && held.current.meta.generation == object.meta.generation;
-            if held.last_good.is_none() && !same_version {
+            let same = |version: &Object| {
+                version.meta.uid == object.meta.uid
+                    && version.meta.generation == object.meta.generation
+            };
+            let known = match &held.last_good {
+                Some(last_good) => leading || same(last_good),
+                None => false,
+            };
+            if !known && !same(&held.current) {
                 self.compiler.set_last_good(Object::clone(object));
                 changed = true;
             }
@@ -438,9 +450,9 @@ impl<F> fmt::Debug for Reconciler<F> {
 }
 
 /// Completes when there is something new; never without a receiver, or when its sender is gone.
-async fn changed(receiver: Option<&mut watch::Receiver<Arc<LastGood>>>) {
-    if let Some(receiver) = receiver
-        && receiver.changed().await.is_ok()
+async fn changed(bootstrap: Option<&mut Bootstrap>) {
+    if let Some(bootstrap) = bootstrap
+        && bootstrap.last_good.changed().await.is_ok()
     {
         return;
     }

@@ -65,7 +65,7 @@ pub fn explain<P>(router: &Router<P>, question: &Question<'_>) -> Explanation {
         return explanation;
     };
     explanation.chain = Some(chosen_chain(chain));
-    if let Some(ChainTls::Refuse(why)) = &chain.chain().tls {
+    if let Some(ChainTls::Refuse(why) | ChainTls::Hold(why)) = &chain.chain().tls {
         explanation.found = Found::Refused { why: why.clone() };
         return explanation;
     }

@@ -24,6 +24,9 @@ pub enum TextFormat {
 /// Appends metrics that the encoder cannot name, such as Envoy's counters without `_total`.
 pub type ExtraText = Box<dyn Fn(TextFormat, &mut String) + Send + Sync>;
 
+/// Brings metrics up to date that are counted elsewhere; called before each scrape.
+pub type Refresh = Box<dyn Fn() + Send + Sync>;
+
 /// All metrics of the process. Clones share one registry.
 #[derive(Clone)]
 pub struct Registry {
@@ -33,6 +36,7 @@ pub struct Registry {
 struct Shared {
     registry: registry::Registry,
     extras: Vec<ExtraText>,
+    refreshes: Vec<Refresh>,
 }
 
 impl Default for Registry {
@@ -47,9 +51,12 @@ impl Registry {
     pub fn new() -> Self {
         let mut registry = registry::Registry::default();
         registry.register_collector(Box::new(process::Process));
-        let extras = Vec::new();
         Self {
-            shared: Arc::new(Mutex::new(Shared { registry, extras })),
+            shared: Arc::new(Mutex::new(Shared {
+                registry,
+                extras: Vec::new(),
+                refreshes: Vec::new(),
+            })),
         }
     }
 
@@ -65,10 +72,19 @@ impl Registry {
         shared.extras.push(extra);
     }
 
+    /// Registers what is to be done before each scrape; it must not use this registry.
+    pub fn before_each(&self, refresh: Refresh) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.refreshes.push(refresh);
+    }
+
     /// Writes all metrics.
     #[must_use]
     pub fn encode(&self, format: TextFormat) -> String {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        for refresh in &shared.refreshes {
+            refresh();
+        }
         let mut out = String::new();
         if let Err(error) = text::encode_registry(&mut out, &shared.registry) {
             tracing::error!(%error, "Metrics could not be written");

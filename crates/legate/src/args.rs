@@ -22,9 +22,12 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve manifests from files, folders or standard input (-), and follow their changes
-    #[command(after_help = "Example: legate run examples/quickstart --demo")]
-    Run(RunArgs),
+    /// Serve manifests from files, folders or standard input (-), or from Kubernetes, and follow
+    /// their changes
+    #[command(
+        after_help = "Examples: legate run examples/quickstart --demo\n          legate run --kube --ambassador-id public"
+    )]
+    Run(Box<RunArgs>),
     /// Compile manifests and report what is wrong with them; exit 1 on errors
     Check(CheckArgs),
     /// Print the data-plane config, the diagnostics and the status that manifests compile to
@@ -79,13 +82,19 @@ pub struct CompileFlags {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Files, folders (recursive) or - for standard input
-    #[arg(required = true)]
+    #[arg(required_unless_present = "kube", conflicts_with = "kube")]
     pub paths: Vec<PathBuf>,
+    /// Take resources from Kubernetes instead, and write their status
+    #[arg(long)]
+    pub kube: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show this as its help")]
+    pub kubernetes: KubeFlags,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a flattened group would show this as its help")]
     pub compile: CompileFlags,
     /// Start echo backends for what the manifests name and certificates for what is missing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "kube")]
     pub demo: bool,
     /// Log level: error, warn, info, debug, trace
     #[arg(
@@ -113,9 +122,59 @@ pub struct RunArgs {
     /// Bind every Listener port, and the default admin port, this much higher
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub port_offset: u16,
-    /// Seconds to keep accepting after SIGTERM before connections are wound down
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
-    pub drain_delay: u64,
+    /// Seconds to keep accepting after SIGTERM before connections are wound down [default: 0; with
+    /// --kube 5]
+    #[arg(long, value_name = "SECONDS")]
+    pub drain_delay: Option<u64>,
+    /// Keep the last good config, private keys included, in this folder, and serve it after a restart
+    /// until a newer one is there; give it a memory-backed volume
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Flags of `legate run --kube`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "With --kube")]
+pub struct KubeFlags {
+    /// The kubeconfig file [default: the pod's own account, then KUBECONFIG, then ~/.kube/config]
+    #[arg(long, value_name = "FILE", requires = "kube")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig
+    #[arg(long, value_name = "NAME", requires = "kube")]
+    pub context: Option<String>,
+    /// Watch only these namespaces, with rights in these only
+    #[arg(
+        long,
+        value_name = "NS,…",
+        value_delimiter = ',',
+        requires = "kube",
+        conflicts_with = "single_namespace"
+    )]
+    pub watch_namespaces: Vec<String>,
+    /// Read Secrets of these namespaces only
+    #[arg(
+        long,
+        value_name = "NS,…",
+        value_delimiter = ',',
+        requires = "kube",
+        conflicts_with = "secret_names"
+    )]
+    pub secret_namespaces: Vec<String>,
+    /// Read these Secrets only: one list and watch for each name
+    #[arg(
+        long,
+        value_name = "NS/NAME,…",
+        value_delimiter = ',',
+        value_parser = secret_name,
+        requires = "kube"
+    )]
+    pub secret_names: Vec<(String, String)>,
+    /// Write the status of objects [default: on, or as AMBASSADOR_UPDATE_MAPPING_STATUS says]
+    #[arg(long, value_enum, requires = "kube")]
+    pub status: Option<Switch>,
+    /// This replica's name, as it holds the Lease [default: the host's name]
+    #[arg(long, env = "POD_NAME", hide_env_values = true, value_name = "NAME")]
+    pub pod_name: Option<String>,
 }
 
 /// `legate check`
@@ -250,6 +309,15 @@ pub enum ExplainFormat {
     Json,
 }
 
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Do
+    On,
+    /// Do not
+    Off,
+}
+
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ColourChoice {
@@ -259,6 +327,15 @@ pub enum ColourChoice {
     Always,
     /// Never
     Never,
+}
+
+fn secret_name(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err(format!("`{text}` is not NAMESPACE/NAME")),
+    }
 }
 
 fn port_pair(text: &str) -> Result<(u16, u16), String> {

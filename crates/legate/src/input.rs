@@ -6,7 +6,7 @@ use legate_compiler::{Compilation, Compiler, Diagnostic, MissingRefs};
 use legate_source::folder::{FolderOptions, FolderSource};
 
 use crate::args::CompileFlags;
-use crate::selector::LabelSelector;
+use legate_source::selector::LabelSelector;
 use crate::settings::{ProcessEnvironment, compile_options};
 
 /// What reading and compiling gave.
@@ -59,15 +59,6 @@ pub fn merged(
     from_compiler: &[Diagnostic],
 ) -> Vec<Diagnostic> {
     from_source.extend(from_compiler.iter().cloned());
-    source.annotate(&mut from_source);
-    // In the order in which a reader meets them.
-    from_source.sort_by(|a, b| {
-        let place = |item: &Diagnostic| {
-            item.location
-                .as_ref()
-                .map(|at| (at.file.clone(), at.line, at.column))
-        };
-        place(a).cmp(&place(b)).then_with(|| a.cmp(b))
-    });
+    source.annotate_sorted(&mut from_source);
     from_source
 }

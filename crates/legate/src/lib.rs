@@ -19,5 +19,4 @@ pub mod output;
 pub mod render;
 pub mod run;
 pub mod sarif;
-pub mod selector;
 pub mod settings;

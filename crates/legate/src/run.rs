@@ -1,33 +1,38 @@
 //! `legate run`: source, compiler and gateway joined in one process.
 //!
-//! One thread reconciles: it takes updates of the source, compiles, hands the snapshot to the
-//! gateway and waits for its acknowledgement; changes that arrive meanwhile wait and form the next
-//! batch. The request path knows nothing of it.
+//! One thread reconciles ([`legate_operator::reconcile`]): it takes updates of a folder or of an API
+//! server, compiles, and publishes. Another applies what was published and acknowledges. The request
+//! path knows nothing of either.
 
 mod admin;
 mod command;
 mod demo;
-mod reconcile;
+mod joint;
+mod kube;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-use legate_compiler::{Compiler, Diagnostic, Options, Snapshot};
+use legate_compiler::{Diagnostic, Options, Snapshot};
 use legate_gateway::{Gateway, GatewayOptions, ListenerState};
+use legate_operator::feed::FolderFeed;
+use legate_operator::reconcile::{Reconciler, Reconciling, Settings, Unobserved};
 use legate_runtime::admin::{AdminServer, BindError};
 use legate_runtime::logging::LogHandle;
 use legate_source::folder::{FolderOptions, FolderSource};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{oneshot, watch};
+use legate_source::selector::LabelSelector;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
 
 pub use command::command;
 pub use demo::Substitution;
-pub use reconcile::Published;
+pub use kube::KubeRun;
+pub use legate_operator::reconcile::Published;
 
-use crate::selector::LabelSelector;
-use reconcile::Reconciler;
+use joint::Joint;
+use kube::Control;
 
 /// What to run.
 #[derive(Debug, Default)]
@@ -48,6 +53,19 @@ pub struct RunOptions {
     pub log: Option<LogHandle>,
     /// Told when the admin server is asked to end the process.
     pub quit: Option<UnboundedSender<()>>,
+    /// Take resources from an API server instead of `paths`.
+    pub kube: Option<KubeRun>,
+    /// Test seams.
+    pub seams: Seams,
+}
+
+/// Test seams of the control loop, all inert by default.
+#[derive(Debug, Default)]
+pub struct Seams {
+    /// While it says true, nothing that was published is applied.
+    pub hold: Option<watch::Receiver<bool>>,
+    /// Spoils what the compiler remembers of the Mapping that is sent here.
+    pub spoil: Option<UnboundedReceiver<legate_api::ObjectKey>>,
 }
 
 /// Why a run cannot start.
@@ -72,29 +90,53 @@ pub enum StartError {
     /// The demo's backends or certificates.
     #[error("cannot start the demo: {0}")]
     Demo(std::io::Error),
+    /// The way to the API server.
+    #[error("cannot use the Kubernetes API: {0}")]
+    Kube(String),
 }
 
-/// A running gateway that follows its manifests. Dropping it closes everything at once.
+/// A running gateway that follows its manifests or its API server. Dropping it closes everything at
+/// once.
 #[derive(Debug)]
 pub struct Running {
-    gateway: Option<Arc<Gateway>>,
-    published: watch::Receiver<Arc<Published>>,
-    source: FolderSource,
+    // In the order in which they end: nothing is published once the reconciler is gone, and the
+    // joint says goodbye before the control tasks end.
+    reconciling: Reconciling,
+    joint: Joint,
+    control: Option<Control>,
+    gateway: Serving,
+    drain_delay: Duration,
     substitutions: Vec<Substitution>,
-    // Dropped before `reconciler` is joined: its end is what ends that thread.
-    stop: Option<oneshot::Sender<()>>,
-    reconciler: Option<JoinHandle<()>>,
     _admin: Option<AdminServer>,
     _demo: Option<demo::Backends>,
 }
 
+/// A gateway that is closed when this is dropped, whoever else looks at it.
+#[derive(Debug)]
+struct Serving(Arc<Gateway>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.close_now();
+    }
+}
+
 impl Running {
-    /// Loads, compiles and applies the first config, then follows changes. Returns when the first
-    /// config serves.
+    /// From a folder: loads, compiles and applies the first config, then follows changes; returns
+    /// when the first config serves. From an API server: returns at once; the first config serves
+    /// when the API server was listed, or from the state directory.
     ///
     /// # Errors
-    /// A Listener's port is busy, or threads or the admin address cannot be had.
-    pub fn start(options: RunOptions) -> Result<Self, StartError> {
+    /// A Listener's port is busy (folder), or threads, the admin address or a kubeconfig cannot be
+    /// had.
+    pub fn start(mut options: RunOptions) -> Result<Self, StartError> {
+        match options.kube.take() {
+            Some(kube) => kube::start(options, kube),
+            None => Self::start_folder(options),
+        }
+    }
+
+    fn start_folder(options: RunOptions) -> Result<Self, StartError> {
         let folder = FolderOptions {
             namespace: options.compile.namespace.clone(),
             ..FolderOptions::default()
@@ -109,35 +151,47 @@ impl Running {
             substitutions = list;
             demo_backends = Some(backends);
         }
+        let drain_delay = options.gateway.drain_delay;
         let metrics = legate_gateway::metrics::Metrics::new(options.gateway.workers);
         let gateway =
             Gateway::start(options.gateway, Arc::clone(&metrics)).map_err(StartError::Gateway)?;
         let gateway = Arc::new(gateway);
-        let mut reconciler = Reconciler::new(
-            Compiler::new(options.compile),
-            options.selector,
-            source.clone(),
-            Arc::clone(&gateway),
-        );
-        let (first, listeners) = reconciler.step(vec![update]);
-        busy(&listeners)?;
-        let (sender, published) = watch::channel(Arc::new(first));
+        let (joint, gateways) = Joint::start(Arc::clone(&gateway), "self", options.seams.hold)
+            .map_err(StartError::Gateway)?;
+        let feed = FolderFeed::new(source, options.selector);
+        let first = feed.select(update);
+        let settings = Settings {
+            options: options.compile,
+            secret_patience: Duration::ZERO,
+            bootstrap: None,
+            spoil: options.seams.spoil,
+        };
+        let reconciling = Reconciler::new(feed, settings, gateways, Box::new(Unobserved))
+            .start(Some(first))
+            .map_err(StartError::Gateway)?;
+        reconciling.wait_for_first().map_err(StartError::Gateway)?;
+        busy(&gateway.view().listeners)?;
         let admin = match options.admin.as_slice() {
             [] => None,
             addresses => Some(
-                admin::start(addresses, &gateway, options.quit, &metrics, options.log)
-                    .map_err(StartError::Admin)?,
+                admin::start(
+                    addresses,
+                    &gateway,
+                    options.quit,
+                    &metrics,
+                    options.log,
+                    None,
+                )
+                .map_err(StartError::Admin)?,
             ),
         };
-        let (stop, thread) =
-            reconcile::spawn(reconciler, &source, sender).map_err(StartError::Gateway)?;
         Ok(Self {
-            gateway: Some(gateway),
-            published,
-            source,
+            reconciling,
+            joint,
+            control: None,
+            gateway: Serving(gateway),
+            drain_delay,
             substitutions,
-            stop: Some(stop),
-            reconciler: Some(thread),
             _admin: admin,
             _demo: demo_backends,
         })
@@ -146,8 +200,8 @@ impl Running {
     /// Where a Listener's declared port is bound.
     #[must_use]
     pub fn bound(&self, declared: u16) -> Option<SocketAddr> {
-        let gateway = self.gateway.as_ref()?;
-        gateway
+        self.gateway
+            .0
             .view()
             .listeners
             .iter()
@@ -158,25 +212,19 @@ impl Running {
     /// All there is to report now: the source's and the compiler's, located.
     #[must_use]
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        self.published.borrow().diagnostics.clone()
+        self.changes().borrow().diagnostics.clone()
     }
 
     /// The snapshot that serves.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.published.borrow().snapshot)
+        Arc::clone(&self.changes().borrow().snapshot)
     }
 
     /// Changes whenever a batch was compiled and, if it changed anything, applied.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Arc<Published>> {
-        self.published.clone()
-    }
-
-    /// Where the objects come from.
-    #[must_use]
-    pub fn source(&self) -> &FolderSource {
-        &self.source
+        self.reconciling.published()
     }
 
     /// What the demo put in place of what is missing.
@@ -186,29 +234,34 @@ impl Running {
     }
 
     /// Drains: connections end politely, none is cut before the drain time is over. With `delay`
-    /// it first keeps accepting for the drain delay.
-    pub async fn drain(mut self, delay: bool) {
-        self.stop_reconciling();
-        if let Some(gateway) = self.gateway.take() {
-            gateway.drain(delay).await;
-        }
-    }
-
-    fn stop_reconciling(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.reconciler.take() {
-            // A panic there was logged where it happened.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop_reconciling();
-        if let Some(gateway) = self.gateway.take() {
-            gateway.close_now();
-        }
+    /// it first keeps accepting for the drain delay, and keeps following changes meanwhile.
+    pub async fn drain(self, delay: bool) {
+        let Self {
+            mut reconciling,
+            mut joint,
+            control,
+            gateway,
+            drain_delay,
+            ..
+        } = self;
+        let follow = async {
+            if let Some(control) = &control {
+                // Another replica may lead from now on.
+                control.resign().await;
+            }
+            if delay {
+                tokio::time::sleep(drain_delay).await;
+            }
+            let ended = tokio::task::spawn_blocking(move || {
+                reconciling.stop();
+                joint.join();
+            });
+            let _ = ended.await;
+            if let Some(control) = control {
+                control.shutdown().await;
+            }
+        };
+        tokio::join!(gateway.0.drain(delay), follow);
     }
 }
 

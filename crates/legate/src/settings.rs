@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use legate_compiler::{MissingRefs, Mode, Options};
 
-use crate::args::CompileFlags;
+use legate_source::kube::SecretAccess;
+
+use crate::args::{CompileFlags, KubeFlags, Switch};
 
 /// The environment, as far as it is asked; tests bring their own.
 pub trait Environment {
@@ -83,13 +85,17 @@ pub fn hostname() -> String {
     text.trim().to_owned()
 }
 
-/// How long connections may take to end by themselves: `AMBASSADOR_DRAIN_TIME`, else 10 s.
+/// How long connections may take to end by themselves: `AMBASSADOR_DRAIN_TIME`, else 10 s for a
+/// folder and 600 s in a cluster, where the pod's grace period ends it earlier.
 #[must_use]
-pub fn drain_time(environment: &dyn Environment) -> Duration {
+pub fn drain_time(environment: &dyn Environment, kube: bool) -> Duration {
     environment
         .var("AMBASSADOR_DRAIN_TIME")
         .and_then(|text| text.trim().parse().ok())
-        .map_or(Duration::from_secs(10), Duration::from_secs)
+        .map_or(
+            Duration::from_secs(if kube { 600 } else { 10 }),
+            |seconds| Duration::from_secs(seconds),
+        )
 }
 
 /// Variables of Emissary that have no effect here, or not yet; spec/operations §1.6.
@@ -123,14 +129,27 @@ const WITHOUT_EFFECT: &[&str] = &[
     "SCOUT_DISABLE",
 ];
 
+/// Of those, the ones that have an effect with `--kube`.
+const EFFECTIVE_IN_CLUSTERS: &[&str] = &[
+    "AMBASSADOR_CERTS_SINGLE_NAMESPACE",
+    "AMBASSADOR_DISABLE_ENDPOINTS",
+    "AMBASSADOR_FAST_RECONFIGURE",
+    "AMBASSADOR_FIELD_SELECTOR",
+    "AMBASSADOR_FORCE_ENDPOINTS",
+    "AMBASSADOR_RECONFIG_MAX_DELAY",
+    "AMBASSADOR_UPDATE_MAPPING_STATUS",
+];
+
 /// Beginnings of further such names.
 const FAMILIES_WITHOUT_EFFECT: &[&str] = &["AMBASSADOR_APIEXT_", "AMBASSADOR_DIAGD_"];
 
-/// One notice that names every variable that is set and has no effect on a folder run.
+/// One notice that names every variable that is set and has no effect on this run.
 #[must_use]
-pub fn notice(environment: &dyn Environment) -> Option<String> {
+pub fn notice(environment: &dyn Environment, kube: bool) -> Option<String> {
     let known = |name: &str| {
-        WITHOUT_EFFECT.contains(&name)
+        let without =
+            WITHOUT_EFFECT.contains(&name) && !(kube && EFFECTIVE_IN_CLUSTERS.contains(&name));
+        without
             || FAMILIES_WITHOUT_EFFECT
                 .iter()
                 .any(|family| name.starts_with(family))
@@ -143,6 +162,36 @@ pub fn notice(environment: &dyn Environment) -> Option<String> {
         .collect();
     set.sort();
     (!set.is_empty()).then(|| format!("These variables have no effect here: {}", set.join(", ")))
+}
+
+/// How Secrets are read: the flags, else `AMBASSADOR_CERTS_SINGLE_NAMESPACE`, else everywhere.
+#[must_use]
+pub fn secret_access(
+    flags: &KubeFlags,
+    namespace: &str,
+    environment: &dyn Environment,
+) -> SecretAccess {
+    if !flags.secret_names.is_empty() {
+        SecretAccess::Names(flags.secret_names.clone())
+    } else if !flags.secret_namespaces.is_empty() {
+        SecretAccess::Namespaces(flags.secret_namespaces.clone())
+    } else if truthy(environment, "AMBASSADOR_CERTS_SINGLE_NAMESPACE") {
+        SecretAccess::Namespaces(vec![namespace.to_owned()])
+    } else {
+        SecretAccess::All
+    }
+}
+
+/// Whether status is written: the flag, else `AMBASSADOR_UPDATE_MAPPING_STATUS`, else yes.
+#[must_use]
+pub fn writes_status(flag: Option<Switch>, environment: &dyn Environment) -> bool {
+    match flag {
+        Some(flag) => flag == Switch::On,
+        None => {
+            let name = "AMBASSADOR_UPDATE_MAPPING_STATUS";
+            environment.var(name).is_none() || truthy(environment, name)
+        }
+    }
 }
 
 /// Whether the process log is JSON: the flag, else `AMBASSADOR_JSON_LOGGING`.
@@ -223,8 +272,32 @@ mod tests {
     }
 
     #[test]
+    fn secrets_and_status_of_clusters() {
+        let none = BTreeMap::new();
+        let single = BTreeMap::from([("AMBASSADOR_CERTS_SINGLE_NAMESPACE", "yes")]);
+        let mut flags = KubeFlags::default();
+        assert_eq!(secret_access(&flags, "own", &none), SecretAccess::All);
+        assert_eq!(
+            secret_access(&flags, "own", &single),
+            SecretAccess::Namespaces(vec!["own".to_owned()])
+        );
+        flags.secret_names = vec![("a".to_owned(), "b".to_owned())];
+        assert_eq!(
+            secret_access(&flags, "own", &single),
+            SecretAccess::Names(flags.secret_names.clone())
+        );
+        let off = BTreeMap::from([("AMBASSADOR_UPDATE_MAPPING_STATUS", "false")]);
+        assert!(writes_status(None, &none));
+        assert!(!writes_status(None, &off));
+        assert!(writes_status(Some(Switch::On), &off));
+        let effective = BTreeMap::from([("AMBASSADOR_DISABLE_ENDPOINTS", "1")]);
+        assert_eq!(notice(&effective, true), None);
+        assert!(notice(&effective, false).is_some());
+    }
+
+    #[test]
     fn variables_without_effect_are_named_once() {
-        assert_eq!(notice(&BTreeMap::new()), None);
+        assert_eq!(notice(&BTreeMap::new(), false), None);
         let environment = BTreeMap::from([
             ("SCOUT_DISABLE", "1"),
             ("DIAGD_ONLY", "1"),
@@ -232,7 +305,7 @@ mod tests {
             ("HOME", "/"),
         ]);
         assert_eq!(
-            notice(&environment).as_deref(),
+            notice(&environment, false).as_deref(),
             Some(
                 "These variables have no effect here: AMBASSADOR_DIAGD_BIND_PORT, DIAGD_ONLY, SCOUT_DISABLE"
             )

@@ -202,6 +202,7 @@ fn tls_chains(
             HostTls::None => None,
             HostTls::Terminate(tls) => Some(ChainTls::Terminate(tls)),
             HostTls::Refuse(why) => Some(ChainTls::Refuse(why)),
+            HostTls::Hold(why) => Some(ChainTls::Hold(why)),
         };
         let mut virtual_hosts = chain.virtual_hosts;
         virtual_hosts.sort();
@@ -230,11 +231,12 @@ fn join(
 ) {
     match (&chain.tls, &host.tls) {
         // Good settings win over broken ones: the name has somebody who can answer for it.
-        (HostTls::Refuse(_), HostTls::Terminate(_)) => {
+        (HostTls::Refuse(_), HostTls::Terminate(_) | HostTls::Hold(_))
+        | (HostTls::Hold(_), HostTls::Terminate(_)) => {
             chain.tls = host.tls.clone();
             chain.owner = at;
         }
-        (HostTls::Terminate(_), HostTls::Refuse(_)) => return,
+        (HostTls::Terminate(_), HostTls::Refuse(_) | HostTls::Hold(_)) => return,
         (HostTls::Terminate(first), HostTls::Terminate(second)) if first != second => {
             let (Some(first), Some(presence)) = (hosts.get(chain.owner), presence.get_mut(at))
             else {
@@ -273,7 +275,7 @@ fn terminated(
     host: &PreparedHost,
     virtual_host: &VirtualHostKey,
 ) -> impl Iterator<Item = VirtualHostKey> {
-    matches!(host.tls, HostTls::Terminate(_))
+    matches!(host.tls, HostTls::Terminate(_) | HostTls::Hold(_))
         .then(|| virtual_host.clone())
         .into_iter()
 }

@@ -22,7 +22,7 @@ use super::report::field_ignored;
 use crate::codes;
 use crate::glob::HostGlob;
 use crate::module::ModuleSettings;
-use crate::options::Options;
+use crate::options::{Mode, Options};
 use crate::resources::{Held, Resources};
 use crate::secrets::{SecretCache, SecretReader};
 use crate::select;
@@ -37,6 +37,8 @@ pub(super) enum HostTls {
     Terminate(DownstreamTls),
     /// It is broken, because of this: handshakes are refused.
     Refuse(String),
+    /// The Secret is gone, because of this: gateways that have its content go on with it.
+    Hold(String),
 }
 
 /// Resolves TLS settings and collects the key material that they name.
@@ -98,7 +100,7 @@ impl<'a> TlsResolver<'a> {
         let (tls, refusal) = match outcome {
             Ok(None) => (HostTls::None, None),
             Ok(Some(tls)) => (HostTls::Terminate(tls), None),
-            Err(refusal) => (HostTls::Refuse(refusal.message.clone()), Some(refusal)),
+            Err(refusal) => (self.refused(&refusal), Some(refusal)),
         };
         self.diagnostics.append(&mut said);
         let Some(mut refusal) = refusal else {
@@ -219,7 +221,18 @@ impl<'a> TlsResolver<'a> {
                 alpn: parameters.alpn,
                 client_auth: None,
             }),
-            Err(refusal) => HostTls::Refuse(refusal.message),
+            Err(refusal) => self.refused(&refusal),
+        }
+    }
+
+    /// In a cluster a Secret that is gone does not end what serves with it (operator.md §6); in a
+    /// folder nothing is kept from one process to the next, and the folder is what there is.
+    fn refused(&self, refusal: &Diagnostic) -> HostTls {
+        let why = refusal.message.clone();
+        if self.options.mode == Mode::Cluster && refusal.code == codes::E_SECRET_MISSING {
+            HostTls::Hold(why)
+        } else {
+            HostTls::Refuse(why)
         }
     }
 

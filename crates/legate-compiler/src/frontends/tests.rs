@@ -1,6 +1,7 @@
 //! Listeners, Hosts and TLS, named after the worked examples of spec/routing §8.
 
 mod association;
+mod held;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -94,7 +95,7 @@ impl Outcome {
     fn certificate(&self, port: u16, name: &str) -> Option<&str> {
         match self.tls(port, name)? {
             ChainTls::Terminate(tls) => Some(tls.certificate.as_str()),
-            ChainTls::Refuse(_) => None,
+            ChainTls::Refuse(_) | ChainTls::Hold(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use legate_config::{ListenerKey, Snapshot};
 use parking_lot::Mutex;
 
+use super::held;
 use super::{Applied, GatewayOptions, ListenerState, LoadedConfig, ports};
 use crate::access_log::AccessLogs;
 use crate::config::{Builder, PortConfig, Rejected};
@@ -98,8 +99,10 @@ impl Inner {
         }
     }
 
-    fn swap(&self, state: &mut State, snapshot: Arc<Snapshot>) -> Applied {
+    fn swap(&self, state: &mut State, published: Arc<Snapshot>) -> Applied {
         state.applied += 1;
+        let serving = state.serving.as_ref().map(|serving| &*serving.snapshot);
+        let snapshot = held::resolve(&published, serving);
         let built = state.builder.build(&snapshot);
         let tls = state.tls.update(&snapshot);
         let mut rejected = built.rejected;
@@ -119,11 +122,11 @@ impl Inner {
         });
         let sockets = self.bind_missing(state);
         self.publish(state, former.as_ref(), sockets);
-        self.metrics.config_applied(snapshot.id, snapshot.root);
+        self.metrics.config_applied(published.id, published.root);
         self.process.lifecycle.set_configured();
         Applied {
-            snapshot: snapshot.id,
-            root: snapshot.root,
+            snapshot: published.id,
+            root: published.root,
             rejected: state
                 .serving
                 .as_ref()

@@ -104,7 +104,10 @@ impl TlsStore {
         for (key, entry) in snapshot.chains.iter() {
             let chain = match &entry.value.tls {
                 None => continue,
-                Some(ChainTls::Refuse(reason)) => TlsChain::Refuse(reason.as_str().into()),
+                // What could be held was put in place before.
+                Some(ChainTls::Refuse(reason) | ChainTls::Hold(reason)) => {
+                    TlsChain::Refuse(reason.as_str().into())
+                }
                 Some(ChainTls::Terminate(settings)) => {
                     match self.terminate(snapshot, (key, entry.hash), settings, &mut next) {
                         Ok(termination) => TlsChain::Terminate(termination),

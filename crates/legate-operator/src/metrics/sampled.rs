@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{ControlMetrics, GatewayCounts, StatusResult};
 use super::labels::Ended;
+use super::{ControlMetrics, GatewayCounts, StatusResult};
 use crate::status::StatusCounters;
 
 impl ControlMetrics {
@@ -19,8 +19,12 @@ impl ControlMetrics {
             counter.inner().store(count, Ordering::Relaxed);
         }
         let conflicts = read(&counters.conflicts);
-        self.status_conflicts.inner().store(conflicts, Ordering::Relaxed);
-        self.events.inner().store(read(&counters.events), Ordering::Relaxed);
+        self.status_conflicts
+            .inner()
+            .store(conflicts, Ordering::Relaxed);
+        self.events
+            .inner()
+            .store(read(&counters.events), Ordering::Relaxed);
         self.gateways(GatewayCounts {
             current: read(&counters.gateways_current),
             behind: read(&counters.gateways_behind),

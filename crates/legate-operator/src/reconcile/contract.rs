@@ -1,15 +1,15 @@
 //! What goes into a reconciler and what comes out of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use legate_api::{Object, ObjectKey};
+use legate_api::ObjectKey;
 use legate_compiler::{AuditMismatch, Compiler, Diagnostic, Options, Snapshot};
 use legate_source::Observed;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{oneshot, watch};
 
+use crate::last_good::LastGoodMap;
 use crate::publish::{Batch, GatewayEvent};
 
 /// What the last batch came to.
@@ -55,9 +55,6 @@ pub trait Observer: Send {
 #[derive(Debug, Clone, Copy)]
 pub struct Unobserved;
 
-/// Last good versions of objects, by key.
-pub type LastGood = BTreeMap<ObjectKey, Arc<Object>>;
-
 /// How the reconciler works.
 #[derive(Debug)]
 pub struct Settings {
@@ -65,12 +62,21 @@ pub struct Settings {
     pub options: Options,
     /// How long a batch may wait for Secrets that it refers to for the first time.
     pub secret_patience: Duration,
-    /// Last good versions: those that survived a restart, and then what other replicas find.
-    pub last_good: Option<watch::Receiver<Arc<LastGood>>>,
     /// Spoils the remembered part of the Mapping that is sent here; for tests.
     pub spoil: Option<UnboundedReceiver<ObjectKey>>,
-    /// The key of secret fingerprints, where it is not known at start: nothing is compiled before.
-    pub hash_key: Option<oneshot::Receiver<[u8; 32]>>,
+    /// What has to be known before the first compile and has to be fetched first.
+    pub bootstrap: Option<oneshot::Receiver<Bootstrap>>,
+}
+
+/// What an API server holds for us from one process to the next.
+#[derive(Debug)]
+pub struct Bootstrap {
+    /// The key of secret fingerprints, the same in all replicas.
+    pub hash_key: [u8; 32],
+    /// Last good versions: those that survived a restart, and then what other replicas find.
+    pub last_good: watch::Receiver<Arc<LastGoodMap>>,
+    /// Whether this replica leads, and so knows better than what is kept.
+    pub leading: watch::Receiver<bool>,
 }
 
 /// Both ends towards the gateways.

@@ -13,6 +13,8 @@ use legate_runtime::metrics::Registry;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::kube::ControlView;
+
 /// Starts the admin server.
 pub(super) fn start(
     addresses: &[SocketAddr],
@@ -20,13 +22,18 @@ pub(super) fn start(
     quit: Option<UnboundedSender<()>>,
     metrics: &Arc<Metrics>,
     log: Option<LogHandle>,
+    control: Option<ControlView>,
 ) -> Result<AdminServer, BindError> {
     let registry = Registry::new();
     registry.register(|registry| metrics.register(registry));
+    if let Some(control) = &control {
+        control.register(&registry);
+    }
     let state = State {
         gateway: Arc::clone(gateway),
         quit,
         started: Instant::now(),
+        control,
     };
     AdminServer::start(addresses, Arc::new(state), registry, log)
 }
@@ -35,11 +42,15 @@ struct State {
     gateway: Arc<Gateway>,
     quit: Option<UnboundedSender<()>>,
     started: Instant,
+    control: Option<ControlView>,
 }
 
 impl AdminState for State {
     fn ready(&self) -> Result<(), String> {
-        self.gateway.ready()
+        let ready = self.gateway.ready();
+        // What the control loop waits for says more than that the gateway waits.
+        let why = self.control.as_ref().and_then(ControlView::waits_for);
+        ready.map_err(|reason| why.unwrap_or(reason))
     }
 
     fn config_dump(&self) -> Value {

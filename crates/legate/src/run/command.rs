@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use legate_compiler::MissingRefs;
-use legate_gateway::{GatewayOptions, PortMap};
+use legate_compiler::{MissingRefs, Mode, Options};
+use legate_gateway::{GatewayOptions, PortMap, StateDirOptions};
+use legate_operator::identity::Identity;
 use legate_runtime::logging::{self, Format, Level};
 use legate_runtime::signals::{Kind, Signals};
 
-use super::{RunOptions, Running, StartError};
+use super::{KubeRun, RunOptions, Running, StartError};
 use crate::args::RunArgs;
 use crate::output::{Exit, say};
-use crate::selector::LabelSelector;
 use crate::settings::{self, Environment, ProcessEnvironment};
+use legate_source::kube::{KubeOptions, Timing};
+use legate_source::selector::LabelSelector;
 
 /// The admin port unless told otherwise.
 const ADMIN_PORT: u16 = 8877;
+
+/// Seconds to keep accepting after SIGTERM in a cluster: as long as it takes until nobody sends new
+/// connections here any more.
+const KUBE_DRAIN_DELAY: u64 = 5;
 
 /// Runs the command.
 #[must_use]
@@ -38,7 +44,7 @@ pub fn command(args: RunArgs) -> Exit {
             return Exit::Environment;
         }
     };
-    if let Some(notice) = settings::notice(&environment) {
+    if let Some(notice) = settings::notice(&environment, args.kube) {
         tracing::info!("{notice}");
     }
     let (quit, mut asked) = tokio::sync::mpsc::unbounded_channel();
@@ -106,7 +112,7 @@ pub fn command(args: RunArgs) -> Exit {
 fn options(args: RunArgs, environment: &dyn Environment) -> Result<RunOptions, String> {
     let selector = LabelSelector::parse(args.compile.label_selector.as_deref().unwrap_or_default())
         .map_err(|message| format!("--label-selector: {message}"))?;
-    let mut admin = args.admin_addr;
+    let mut admin = args.admin_addr.clone();
     if admin.is_empty() {
         let port = ADMIN_PORT
             .checked_add(args.port_offset)
@@ -118,8 +124,15 @@ fn options(args: RunArgs, environment: &dyn Environment) -> Result<RunOptions, S
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut compile = settings::compile_options(&args.compile, environment, MissingRefs::Error);
-    // Fingerprints of keys must not be comparable between processes that share nothing.
+    // Fingerprints of keys must not be comparable between processes that share nothing; the
+    // replicas of a cluster share a key that they read there.
     compile.hash_key = rand::random();
+    if args.kube {
+        compile.mode = Mode::Cluster;
+    }
+    let kube = args.kube.then(|| kube_run(&args, &compile, environment));
+    let default_delay = if args.kube { KUBE_DRAIN_DELAY } else { 0 };
+    let ambassador_id = compile.ambassador_id.clone();
     Ok(RunOptions {
         paths: args.paths,
         selector,
@@ -131,15 +144,53 @@ fn options(args: RunArgs, environment: &dyn Environment) -> Result<RunOptions, S
                 offset: args.port_offset,
                 overrides: args.port_map.into_iter().collect::<BTreeMap<u16, u16>>(),
             },
-            drain_time: settings::drain_time(environment),
-            drain_delay: Duration::from_secs(args.drain_delay),
+            drain_time: settings::drain_time(environment, args.kube),
+            drain_delay: Duration::from_secs(args.drain_delay.unwrap_or(default_delay)),
             hostname: settings::hostname(),
+            state_dir: args.state_dir.map(|path| StateDirOptions {
+                path,
+                ambassador_id,
+            }),
             ..GatewayOptions::default()
         },
         admin,
         demo: args.demo,
+        kube,
         ..RunOptions::default()
     })
+}
+
+fn kube_run(args: &RunArgs, compile: &Options, environment: &dyn Environment) -> KubeRun {
+    let flags = &args.kubernetes;
+    let namespace = compile.namespace.clone();
+    let watch_namespaces = if compile.single_namespace {
+        vec![namespace.clone()]
+    } else {
+        flags.watch_namespaces.clone()
+    };
+    let identity = Identity {
+        ambassador_id: compile.ambassador_id.clone(),
+        namespace: namespace.clone(),
+        pod_name: flags.pod_name.clone().unwrap_or_else(settings::hostname),
+    };
+    let set = |name: &str| environment.var(name).filter(|value| !value.is_empty());
+    KubeRun {
+        kubeconfig: flags.kubeconfig.clone(),
+        context: flags.context.clone(),
+        identity,
+        source: KubeOptions {
+            ambassador_id: compile.ambassador_id.clone(),
+            secrets: settings::secret_access(flags, &namespace, environment),
+            cluster_scoped: watch_namespaces.is_empty(),
+            namespace,
+            watch_namespaces,
+            label_selector: args.compile.label_selector.clone(),
+            field_selector: set("AMBASSADOR_FIELD_SELECTOR"),
+            endpoints: !settings::truthy(environment, "AMBASSADOR_DISABLE_ENDPOINTS"),
+            timing: Timing::default(),
+        },
+        status: settings::writes_status(flags.status, environment),
+    }
 }
 
 /// What the demo put in place, and what to try.

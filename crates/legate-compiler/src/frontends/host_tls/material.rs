@@ -8,7 +8,7 @@ use legate_config::{Code, Diagnostic, Effect, Entry};
 use super::{Refusal, TlsResolver};
 use crate::codes;
 use crate::frontends::report::{dropped, on};
-use crate::options::MissingRefs;
+use crate::options::{MissingRefs, Mode};
 use crate::secrets::{Found, Material, SecretError};
 use crate::select::object_ref;
 
@@ -92,7 +92,14 @@ impl TlsResolver<'_> {
                 format!("{prefix}there is no Secret {name}"),
             )
             .effect(Effect::FieldIgnored)
-            .help("until it exists, TLS is refused for this Host; cleartext keeps its action"),
+            .help(match self.options.mode {
+                Mode::Folder => {
+                    "until it exists, TLS is refused for this Host; cleartext keeps its action"
+                }
+                Mode::Cluster => {
+                    "until it exists, gateways that have its former content keep serving that; others refuse TLS for this Host"
+                }
+            }),
         }
     }
 
