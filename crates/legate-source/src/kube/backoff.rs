@@ -26,6 +26,11 @@ impl Backoff {
         step.mul_f64(rand::random_range(0.5..=1.0))
     }
 
+    /// A delay that only keeps replicas and watches from acting all at once.
+    pub(super) fn short(&self) -> Duration {
+        self.first.mul_f64(rand::random_range(0.0..=0.5))
+    }
+
     /// Something worked: the next failure is a first one.
     pub(super) fn reset(&mut self) {
         self.next = self.first;

@@ -12,3 +12,12 @@ pub const W_WATCH_FORBIDDEN: Code = Code::new("W-WATCH-FORBIDDEN");
 pub const W_SECRET_FORBIDDEN: Code = Code::new("W-SECRET-FORBIDDEN");
 /// A Secret that is referenced cannot be read.
 pub const W_SECRET_UNREADABLE: Code = Code::new("W-SECRET-UNREADABLE");
+
+/// All codes of this module.
+pub const ALL: &[Code] = &[
+    W_KIND_FROZEN,
+    I_KIND_ABSENT,
+    W_WATCH_FORBIDDEN,
+    W_SECRET_FORBIDDEN,
+    W_SECRET_UNREADABLE,
+];

@@ -76,6 +76,17 @@ impl Fault {
         self.status == Some(403)
     }
 
+    /// Whether a resourceVersion or continue token was too old: time to list again.
+    pub(super) fn is_expired(&self) -> bool {
+        self.status == Some(410)
+    }
+
+    /// Whether it is the API server that is away or busy, not that it refuses.
+    pub(super) fn is_outage(&self) -> bool {
+        self.status
+            .is_none_or(|status| status == 429 || status >= 500)
+    }
+
     pub(super) fn is_not_found(&self) -> bool {
         self.status == Some(404)
     }

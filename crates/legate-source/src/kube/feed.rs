@@ -10,7 +10,7 @@ use ::kube::{Api, Client, Resource};
 use futures_util::StreamExt as _;
 use legate_api::Kind;
 use serde::de::DeserializeOwned;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
 use super::fault::Fault;
@@ -74,7 +74,7 @@ pub(super) async fn run(
     }
 }
 
-/// Lists and watches until the kind is gone.
+/// Lists and watches until the kind is gone, or is back and has to be listed anew.
 async fn follow<K: Item>(source: &Source<'_>, client: &Client, timing: &Timing, feed: &Feed) {
     let resource = kinds::resource(feed.kind);
     let api: Api<K> = match &feed.namespace {
@@ -88,25 +88,49 @@ async fn follow<K: Item>(source: &Source<'_>, client: &Client, timing: &Timing, 
         ..watcher::Config::default()
     };
     let mut backoff = Backoff::new(timing.backoff_first, timing.backoff_most);
+    // Whether the last list is too old already: listing again did not help.
+    let mut expired = false;
+    let mut failed_at = Instant::now();
+    let returns = source.shared.look(|state, _| state.returns(feed.kind));
     loop {
         let mut events = Box::pin(watcher(api.clone(), config.clone()));
-        while let Some(event) = events.next().await {
+        loop {
+            let event = tokio::select! {
+                // Both lose nothing when they are dropped; the kind's return ends the watch.
+                event = events.next() => event,
+                () = source.shared.returned(feed.kind, returns) => return,
+            };
             let error = match event {
-                Ok(event) => {
-                    if matches!(event, Event::Apply(_) | Event::Delete(_) | Event::InitDone) {
+                None => break,
+                Some(Ok(event)) => {
+                    if matches!(event, Event::Apply(_) | Event::Delete(_)) {
                         backoff.reset();
+                        expired = false;
                     }
                     source.take(event);
                     continue;
                 }
-                Err(error) => error,
+                Some(Err(error)) => error,
             };
+            // A watch that worked for a while and said nothing has worked all the same.
+            if failed_at.elapsed() > timing.backoff_most * 2 {
+                backoff.reset();
+                expired = false;
+            }
+            failed_at = Instant::now();
             let fault = Fault::of_watcher(&error);
             let lost = must_list_again(&error, &fault);
+            let at_once = fault.is_expired() && !std::mem::replace(&mut expired, true);
+            let outage = fault.is_outage();
             source
                 .shared
                 .update(|state, now| state.failed(source.index, fault, now));
-            sleep(backoff.delay()).await;
+            if at_once {
+                backoff.reset();
+                sleep(backoff.short()).await;
+            } else {
+                pause(source.shared, &mut backoff, outage).await;
+            }
             if !source.shared.look(|state, _| state.may_watch(feed.kind)) {
                 return;
             }
@@ -114,6 +138,14 @@ async fn follow<K: Item>(source: &Source<'_>, client: &Client, timing: &Timing, 
                 break;
             }
         }
+    }
+}
+
+/// Waits before the next attempt: less if others show that the API server is back.
+async fn pause(shared: &Shared, backoff: &mut Backoff, outage: bool) {
+    tokio::select! {
+        () = sleep(backoff.delay()) => {}
+        () = shared.recovered(), if outage => sleep(backoff.short()).await,
     }
 }
 
@@ -130,7 +162,9 @@ fn must_list_again(error: &watcher::Error, fault: &Fault) -> bool {
 impl Source<'_> {
     fn take<K: Item>(&self, event: Event<K>) {
         match event {
-            Event::Init => self.shared.update(|state, _| state.list_begun(self.index)),
+            Event::Init => self
+                .shared
+                .update(|state, now| state.list_begun(self.index, now)),
             Event::InitDone => self
                 .shared
                 .update(|state, now| state.list_done(self.index, now)),
@@ -150,8 +184,7 @@ impl<const METADATA_ONLY: bool> Item for RawObject<METADATA_ONLY> {
             shared.update(|state, now| state.secret_held(index, incoming, now));
             return;
         }
-        if shared.look(|state, _| state.is_known(&incoming)) {
-            shared.update(|state, _| state.unchanged(index, incoming));
+        if shared.update(|state, _| state.unchanged(index, &incoming)) {
             return;
         }
         // Decoding takes its time: not under the lock. Nobody else writes this object.

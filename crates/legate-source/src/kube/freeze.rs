@@ -33,6 +33,8 @@ pub(super) struct Vanishing {
     ghosts: BTreeSet<ObjectKey>,
     /// When the kind came back.
     back_at: Option<Instant>,
+    /// How often it came back.
+    returns: u64,
 }
 
 impl Default for Vanishing {
@@ -42,6 +44,7 @@ impl Default for Vanishing {
             doubts: BTreeMap::new(),
             ghosts: BTreeSet::new(),
             back_at: None,
+            returns: 0,
         }
     }
 }
@@ -84,6 +87,7 @@ impl Vanishing {
             (true, Presence::Frozen) => {
                 self.presence = Presence::Usable;
                 self.back_at = Some(now);
+                self.returns += 1;
                 Vec::new()
             }
             (true, _) => {
@@ -116,21 +120,36 @@ impl Vanishing {
         settled.collect()
     }
 
-    /// Takes out the ghosts that did not reappear in the time that they had.
-    pub(super) fn expire(&mut self, now: Instant, after: Duration) -> Vec<ObjectKey> {
-        if self.expires_at(after).is_none_or(|at| at > now) {
+    /// How often the kind came back.
+    pub(super) fn returns(&self) -> u64 {
+        self.returns
+    }
+
+    /// Takes out the ghosts that did not reappear in the time that they had. `listed`: since when
+    /// the last whole list is, without which nothing can have reappeared.
+    pub(super) fn expire(
+        &mut self,
+        listed: Option<Instant>,
+        now: Instant,
+        after: Duration,
+    ) -> Vec<ObjectKey> {
+        if self.expires_at(listed, after).is_none_or(|at| at > now) {
             return Vec::new();
         }
         self.back_at = None;
         std::mem::take(&mut self.ghosts).into_iter().collect()
     }
 
-    /// When ghosts expire next.
-    pub(super) fn expires_at(&self, after: Duration) -> Option<Instant> {
+    /// When ghosts expire next; see [`Vanishing::expire`].
+    pub(super) fn expires_at(&self, listed: Option<Instant>, after: Duration) -> Option<Instant> {
         if self.ghosts.is_empty() || self.presence != Presence::Usable {
             return None;
         }
-        self.back_at?.checked_add(after)
+        let back_at = self.back_at?;
+        if listed? < back_at {
+            return None;
+        }
+        back_at.checked_add(after)
     }
 
     /// When the API server has to be asked because of deletions.

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub(super) secrets: Notify,
     /// Kinds may be watched now.
     gate: Notify,
+    /// A watch works again.
+    recovered: Notify,
     ended: AtomicBool,
 }
 
@@ -36,6 +38,7 @@ impl Shared {
             discovery: Notify::new(),
             secrets: Notify::new(),
             gate: Notify::new(),
+            recovered: Notify::new(),
             ended: AtomicBool::new(false),
         }
     }
@@ -52,6 +55,9 @@ impl Shared {
         }
         if effects.secrets {
             self.secrets.notify_one();
+        }
+        if effects.recovered {
+            self.recovered.notify_waiters();
         }
         if effects.gate {
             self.gate.notify_waiters();
@@ -76,15 +82,29 @@ impl Shared {
 
     /// Waits until the kind may be listed. Cancel-safe.
     pub(super) async fn watchable(&self, kind: Kind) {
+        self.until(|state| state.may_watch(kind)).await;
+    }
+
+    /// Waits until the kind has come back more often than that. Cancel-safe.
+    pub(super) async fn returned(&self, kind: Kind, returns: u64) {
+        self.until(|state| state.returns(kind) > returns).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&State) -> bool) {
         loop {
             let mut opened = pin!(self.gate.notified());
             // What happens after this line is not missed.
             opened.as_mut().enable();
-            if self.lock().may_watch(kind) {
+            if holds(&self.lock()) {
                 return;
             }
             opened.await;
         }
+    }
+
+    /// Waits until some watch works again. Cancel-safe.
+    pub(super) async fn recovered(&self) {
+        self.recovered.notified().await;
     }
 
     /// Nothing more will come.

@@ -34,6 +34,8 @@ pub(super) struct State {
     secrets: Secrets,
     asking: Asking,
     restarts: BTreeMap<Kind, u64>,
+    /// Since when not all watches work.
+    failing_since: Option<Instant>,
     /// The diagnostics that the reader has.
     said: Vec<Diagnostic>,
     /// Whether they may have changed.
@@ -51,6 +53,8 @@ pub(super) struct Effects {
     pub(super) discovery: bool,
     /// Who reads Secrets.
     pub(super) secrets: bool,
+    /// Watches that wait because the API server was away.
+    pub(super) recovered: bool,
 }
 
 /// A list and watch.
@@ -59,6 +63,10 @@ struct FeedState {
     feed: Feed,
     /// Whether it was listed whole once.
     listed: bool,
+    /// When the last list began.
+    list_begun: Option<Instant>,
+    /// When the last whole list began.
+    whole_since: Option<Instant>,
     /// Number of the last list.
     round: u64,
     trouble: Option<Trouble>,
@@ -96,6 +104,7 @@ impl State {
             secrets: Secrets::new(options),
             asking: Asking::new(&options.timing, now),
             restarts: BTreeMap::new(),
+            failing_since: None,
             said: Vec::new(),
             restate: false,
             synced: false,
@@ -117,19 +126,23 @@ impl State {
         }
     }
 
-    /// Whether the object is as it was last time.
-    pub(super) fn is_known(&self, incoming: &Incoming) -> bool {
-        let entry = self.objects.get(&incoming.key);
-        entry.is_some_and(|e| e.uid == incoming.uid && e.content == incoming.content)
+    /// How often the kind came back. Who watches it has to list it anew: what is there may not have
+    /// changed, and would say nothing.
+    pub(super) fn returns(&self, kind: Kind) -> u64 {
+        self.kinds.get(&kind).map_or(0, Vanishing::returns)
     }
 
-    /// An object is there, as it was last time.
-    pub(super) fn unchanged(&mut self, feed: usize, incoming: Incoming) {
+    /// An object is there; false if it is not as it was last time, and nothing was done.
+    pub(super) fn unchanged(&mut self, feed: usize, incoming: &Incoming) -> bool {
         let round = self.round(feed);
-        if let Some(entry) = self.objects.get_mut(&incoming.key) {
-            entry.round = round;
+        match self.objects.get_mut(&incoming.key) {
+            Some(entry) if entry.uid == incoming.uid && entry.content == incoming.content => {
+                entry.round = round;
+            }
+            _ => return false,
         }
-        self.seen(&incoming.key, incoming.observed);
+        self.seen(&incoming.key, incoming.observed.clone());
+        true
     }
 
     /// An object is there, new or changed.
@@ -168,9 +181,10 @@ impl State {
     }
 
     /// A list begins.
-    pub(super) fn list_begun(&mut self, feed: usize) {
+    pub(super) fn list_begun(&mut self, feed: usize, now: Instant) {
         if let Some(feed) = self.feeds.get_mut(feed) {
             feed.round += 1;
+            feed.list_begun = Some(now);
         }
     }
 
@@ -181,6 +195,9 @@ impl State {
             return;
         };
         state.listed = true;
+        state.whole_since = state.list_begun;
+        // Ghosts may have waited for it.
+        self.effects.discovery = true;
         let (kind, round) = (state.feed.kind, state.round);
         if kind == Kind::Secret {
             self.secrets_listed(feed, round, now);
@@ -201,10 +218,17 @@ impl State {
         let Some(state) = self.feeds.get_mut(feed) else {
             return;
         };
-        if let Some(trouble) = state.trouble.take() {
-            self.restate = true;
-            let outage = now.duration_since(trouble.since).as_secs();
-            tracing::info!(kind = %state.feed.kind, outage, "Watch works again");
+        let Some(trouble) = state.trouble.take() else {
+            return;
+        };
+        self.restate = true;
+        self.effects.recovered = true;
+        let seconds = now.duration_since(trouble.since).as_secs();
+        tracing::debug!(kind = %state.feed.kind, seconds, "Watch works again");
+        if !self.is_failing() {
+            let since = self.failing_since.take().unwrap_or(trouble.since);
+            let seconds = now.duration_since(since).as_secs();
+            tracing::info!(seconds, "All watches work again");
         }
     }
 
@@ -219,11 +243,16 @@ impl State {
             self.asking.request();
             self.effects.discovery = true;
         }
-        if state.trouble.is_none() {
+        let verb = fault.verb;
+        // One outage is one warning. That a version is too old is how a watch is told to list.
+        if self.failing_since.is_none() && !fault.is_expired() {
+            self.failing_since = Some(now);
             tracing::warn!(
-                %kind, verb = fault.verb, error = %fault.message,
-                "Watch failed, it is tried again"
+                %kind, verb, error = %fault.message,
+                "Watch failed, it is tried again, as are others that fail"
             );
+        } else {
+            tracing::debug!(%kind, verb, error = %fault.message, "Watch failed");
         }
         let before = state.trouble.take();
         let forbidden_since = before.as_ref().and_then(|trouble| trouble.forbidden_since);
@@ -334,6 +363,12 @@ impl State {
         })
     }
 
+    fn is_failing(&self) -> bool {
+        let watched = |state: &&FeedState| self.may_watch(state.feed.kind);
+        let mut feeds = self.feeds.iter().filter(watched);
+        feeds.any(|state| state.trouble.is_some())
+    }
+
     /// Whether a feed was forbidden for longer than a starting API server would.
     fn is_refused(&self, feed: usize, now: Instant) -> bool {
         let trouble = self.feeds.get(feed).and_then(|feed| feed.trouble.as_ref());
@@ -378,6 +413,8 @@ impl FeedState {
         Self {
             feed: feed.clone(),
             listed: false,
+            list_begun: None,
+            whole_since: None,
             round: 0,
             trouble: None,
         }

@@ -29,6 +29,16 @@ impl Bench {
         self.kind.deleted(key(name), self.at(ms) + WAIT);
     }
 
+    /// As if it had been listed whole since just now.
+    fn expires_at(&self) -> Option<Instant> {
+        self.kind.expires_at(Some(self.at(1_000_000)), TEN_MINUTES)
+    }
+
+    fn expire(&mut self, now: Instant) -> Vec<ObjectKey> {
+        let listed = Some(self.at(1_000_000));
+        self.kind.expire(listed, now, TEN_MINUTES)
+    }
+
     /// Discovery asked and answered at a time; the objects a, b, c are known.
     fn asked(&mut self, usable: bool, ms: u64) -> Vec<ObjectKey> {
         let objects = ["a", "b", "c"].map(key).into_iter();
@@ -83,7 +93,7 @@ fn a_deleted_kind_keeps_everything() {
 fn ghosts_leave_when_they_reappear_or_after_ten_minutes() {
     let mut bench = Bench::live();
     bench.asked(false, 0);
-    assert_eq!(bench.kind.expires_at(TEN_MINUTES), None);
+    assert_eq!(bench.expires_at(), None);
     assert!(bench.asked(true, 5000).is_empty());
     assert_eq!(bench.kind.presence(), Presence::Usable);
     assert!(bench.kind.appeared(&key("a")));
@@ -94,10 +104,10 @@ fn ghosts_leave_when_they_reappear_or_after_ten_minutes() {
     bench.deleted("a", 6000);
     assert_eq!(bench.asked(true, 6050), [key("a")]);
     let end = bench.at(5000) + TEN_MINUTES;
-    assert_eq!(bench.kind.expires_at(TEN_MINUTES), Some(end));
-    assert!(bench.kind.expire(end - WAIT, TEN_MINUTES).is_empty());
-    assert_eq!(bench.kind.expire(end, TEN_MINUTES), [key("b"), key("c")]);
-    assert_eq!(bench.kind.expires_at(TEN_MINUTES), None);
+    assert_eq!(bench.expires_at(), Some(end));
+    assert!(bench.expire(end - WAIT).is_empty());
+    assert_eq!(bench.expire(end), [key("b"), key("c")]);
+    assert_eq!(bench.expires_at(), None);
 }
 
 #[test]
@@ -107,9 +117,9 @@ fn a_kind_that_goes_again_keeps_its_ghosts() {
     bench.asked(true, 1000);
     bench.asked(false, 2000);
     assert_eq!(bench.kind.presence(), Presence::Frozen);
-    assert_eq!(bench.kind.expires_at(TEN_MINUTES), None);
+    assert_eq!(bench.expires_at(), None);
     let late = bench.at(2000) + TEN_MINUTES;
-    assert!(bench.kind.expire(late, TEN_MINUTES).is_empty());
+    assert!(bench.expire(late).is_empty());
     assert_eq!(bench.kind.ghosts(), 3);
 }
 
@@ -122,4 +132,19 @@ fn a_kind_that_never_was_is_absent() {
     assert_eq!(kind.presence(), Presence::Absent);
     kind.discovered(true, None::<std::iter::Empty<_>>, now, now);
     assert_eq!(kind.presence(), Presence::Usable);
+}
+
+#[test]
+fn no_ghost_expires_before_the_kind_was_listed_anew() {
+    let mut bench = Bench::live();
+    bench.asked(false, 0);
+    bench.asked(true, 2000);
+    assert_eq!(bench.kind.returns(), 1, "so that it is listed anew");
+    let late = bench.at(2000) + TEN_MINUTES;
+    for listed in [None, Some(bench.at(1999))] {
+        assert_eq!(bench.kind.expires_at(listed, TEN_MINUTES), None);
+        assert!(bench.kind.expire(listed, late, TEN_MINUTES).is_empty());
+    }
+    let listed = Some(bench.at(2000));
+    assert_eq!(bench.kind.expire(listed, late, TEN_MINUTES).len(), 3);
 }

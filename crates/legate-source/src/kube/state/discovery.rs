@@ -78,16 +78,34 @@ impl State {
     /// When something happens without an event; see [`State::tick`].
     pub(in crate::kube) fn wakes_at(&self) -> Option<Instant> {
         let after = self.timing.ghosts_stay;
-        let kinds = self.kinds.values();
-        kinds.filter_map(|kind| kind.expires_at(after)).min()
+        let expires = |(kind, state): (&Kind, &Vanishing)| {
+            // Most kinds have no ghosts, and need no look at their lists.
+            (state.ghosts() > 0).then(|| state.expires_at(self.whole_since(*kind), after))?
+        };
+        self.kinds.iter().filter_map(expires).min()
+    }
+
+    /// Since when what was listed of a kind is whole, in all its scopes.
+    fn whole_since(&self, kind: Kind) -> Option<Instant> {
+        let feeds = self.feeds.iter().filter(|state| state.feed.kind == kind);
+        // `None` is less than any time.
+        feeds.map(|state| state.whole_since).min()?
     }
 
     /// Lets go of what had its time.
     pub(in crate::kube) fn tick(&mut self, now: Instant) {
         let after = self.timing.ghosts_stay;
         let mut expired = Vec::new();
-        for (kind, state) in &mut self.kinds {
-            let keys = state.expire(now, after);
+        let kinds: Vec<(Kind, Option<Instant>)> = self
+            .kinds
+            .keys()
+            .map(|kind| (*kind, self.whole_since(*kind)))
+            .collect();
+        for (kind, listed) in kinds {
+            let Some(state) = self.kinds.get_mut(&kind) else {
+                continue;
+            };
+            let keys = state.expire(listed, now, after);
             if !keys.is_empty() {
                 tracing::warn!(
                     %kind, objects = keys.len(),

@@ -21,19 +21,24 @@ impl State {
                 (Presence::Frozen, _) => {
                     let count = self.objects_of(*kind).count();
                     let message = format!(
-                        "the definition of the kind {kind} is deleted or being deleted; its {} \
-                         last known serve on",
+                        "the definition of the kind {kind} is deleted or being deleted; what was \
+                         last known of it serves on: {}",
                         objects(count)
                     );
                     said.push(Diagnostic::global(codes::W_KIND_FROZEN, message).help(APPLY));
                 }
                 (_, 0) => {}
                 (_, ghosts) => {
+                    let stay = self.timing.ghosts_stay.as_secs();
                     let message = format!(
-                        "the kind {kind} is back, but {} of it are not; they serve on for at most \
-                         {} minutes",
+                        "the kind {kind} is back, but not all that was of it; what is not back \
+                         serves on for {} at most: {}",
+                        if stay < 60 {
+                            format!("{stay} s")
+                        } else {
+                            format!("{} min", stay / 60)
+                        },
                         objects(ghosts),
-                        self.timing.ghosts_stay.as_secs() / 60
                     );
                     let help = "create them again, or wait";
                     said.push(Diagnostic::global(codes::W_KIND_FROZEN, message).help(help));

@@ -298,9 +298,16 @@ impl State {
 
     /// When the next failed read is to be tried again.
     pub(in crate::kube) fn secret_retry_at(&self) -> Option<Instant> {
-        let Secrets { wanted, todo, .. } = &self.secrets;
-        let times = todo.iter().filter_map(|name| wanted.get(name)?.retry_at);
-        times.min()
+        let Secrets {
+            heads,
+            wanted,
+            todo,
+            ..
+        } = &self.secrets;
+        let readable = todo.iter().filter(|name| heads.contains_key(*name));
+        let waiting = readable.filter_map(|name| wanted.get(name));
+        let times = waiting.filter(|wanted| !wanted.reading);
+        times.filter_map(|wanted| wanted.retry_at).min()
     }
 
     /// The outcome of a read; `None` = there is no such Secret.

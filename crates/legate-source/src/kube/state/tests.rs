@@ -57,7 +57,7 @@ impl Bench {
 
     pub(super) fn list(&mut self, kind: Kind, objects: &[Value]) {
         let feed = self.feed(kind);
-        self.state.list_begun(feed);
+        self.state.list_begun(feed, self.now);
         for object in objects {
             self.apply(kind, object.clone());
         }
@@ -66,7 +66,7 @@ impl Bench {
 
     pub(super) fn list_all(&mut self) {
         for index in 0..self.feeds.len() {
-            self.state.list_begun(index);
+            self.state.list_begun(index, self.now);
             self.state.list_done(index, self.now);
         }
     }
@@ -75,8 +75,7 @@ impl Bench {
     pub(super) fn apply(&mut self, kind: Kind, object: Value) {
         let feed = self.feed(kind);
         let incoming = incoming(kind, object);
-        if self.state.is_known(&incoming) {
-            self.state.unchanged(feed, incoming);
+        if self.state.unchanged(feed, &incoming) {
             return;
         }
         let (uid, content) = (incoming.uid.clone(), incoming.content);

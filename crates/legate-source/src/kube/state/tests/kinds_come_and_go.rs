@@ -11,11 +11,7 @@ fn a_needed_kind_that_is_absent_at_start() {
         state.missing.into_iter().collect::<Vec<_>>(),
         [Kind::Host, Kind::Mapping]
     );
-    assert_eq!(
-        state.kinds[&Kind::Mapping],
-        KindState::Live,
-        "this bench lists all"
-    );
+    assert_eq!(state.kinds[&Kind::Mapping], KindState::Absent);
     let fault = state.fault.unwrap();
     assert!(
         fault.contains("Host, Mapping") && fault.contains("kubectl apply"),
@@ -145,4 +141,26 @@ fn a_404_asks_soon() {
     bench.fail(Kind::Service, 404);
     bench.discovered(&[]);
     assert_eq!(bench.state.ask_at(), None);
+}
+
+/// An API server that starts may not have all kinds in its discovery for a moment, while a watch
+/// goes on and has nothing to say.
+#[test]
+fn a_kind_that_only_seemed_gone_loses_nothing() {
+    let mut bench = Bench::synced();
+    bench.apply(Kind::Mapping, mapping("a", "1", "/"));
+    bench.take();
+    bench.pass(10);
+    bench.discovered(&[Kind::Mapping]);
+    bench.pass(2000);
+    bench.discovered(&[]);
+    assert_eq!(bench.state.returns(Kind::Mapping), 1);
+    bench.pass(3_600_000);
+    bench.state.tick(bench.now);
+    assert_eq!(bench.take().removals, Vec::<String>::new());
+    bench.list(Kind::Mapping, &[mapping("a", "1", "/")]);
+    assert_eq!(bench.state.wakes_at(), None);
+    bench.state.tick(bench.now);
+    let taken = bench.take();
+    assert_eq!((taken.removals, taken.codes), (vec![], vec![]));
 }

@@ -9,7 +9,7 @@ fn nothing_is_handed_on_before_every_kind_was_listed() {
     assert!(bench.state.may_watch(Kind::Mapping));
     for index in 0..bench.feeds.len() {
         assert!(bench.state.take(bench.now).is_none());
-        bench.state.list_begun(index);
+        bench.state.list_begun(index, bench.now);
         if bench.feeds[index].kind == Kind::Mapping {
             bench.apply(Kind::Mapping, mapping("a", "1", "/"));
         }
