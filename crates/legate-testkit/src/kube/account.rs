@@ -4,17 +4,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::credentials::{write, write_kubeconfig};
-use super::{ApiServer, FaultProxy};
+use super::{ApiServer, FaultProxy, eventually};
 use crate::client::Error;
 
 /// The shortest life that TokenRequest grants.
 const SHORTEST_REQUEST: Duration = Duration::from_secs(600);
+
+/// How long a new right may take to be honoured.
+const HONOURED: Duration = Duration::from_secs(20);
 
 /// A ServiceAccount with a kubeconfig whose token lies in a file, as in a pod.
 #[derive(Debug, Clone)]
@@ -73,7 +79,7 @@ impl ApiServer {
         let uid = made
             .first()
             .and_then(|object| object.pointer("/metadata/uid"))
-            .and_then(serde_json::Value::as_str)
+            .and_then(Value::as_str)
             .ok_or("the account has no uid")?;
         let file = |end: &str| self.folder().join(format!("{namespace}.{name}.{end}"));
         let account = Account {
@@ -106,6 +112,72 @@ impl ApiServer {
             self.request_token(account, lifetime).await?
         };
         write(&account.token_file, &token)
+    }
+
+    /// Whether RBAC lets a user do something now: `[namespace, group, resource, verb, name]`, each
+    /// empty if it does not apply; a resource may be `mappings/status`. Asking is no attempt: the
+    /// audit log shows no refusal.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub async fn allows(&self, user: &str, access: [&str; 5]) -> Result<bool, Error> {
+        let [namespace, group, resource, verb, name] = access.map(str::to_owned);
+        let (resource, subresource) = match resource.split_once('/') {
+            Some((resource, sub)) => (resource.to_owned(), sub.to_owned()),
+            None => (resource, String::new()),
+        };
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(user.to_owned()),
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: some(namespace),
+                    group: some(group),
+                    resource: some(resource),
+                    subresource: some(subresource),
+                    verb: some(verb),
+                    name: some(name),
+                    ..ResourceAttributes::default()
+                }),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let answer = api.create(&PostParams::default(), &review).await?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
+    }
+
+    /// Applies an account with its roles and bindings, and waits until the API server honours every
+    /// rule: its authoriser learns of a role some moments after the role is there.
+    ///
+    /// # Errors
+    /// The API server's words, or a rule that is not honoured in time.
+    pub async fn apply_rights(&self, user: &str, manifests: &[Value]) -> Result<(), Error> {
+        self.apply(manifests).await?;
+        for role in manifests {
+            let namespace = role.pointer("/metadata/namespace").and_then(Value::as_str);
+            let rules = role.get("rules").and_then(Value::as_array);
+            for rule in rules.into_iter().flatten() {
+                let first = |key: &str| {
+                    let list = rule.get(key).and_then(Value::as_array);
+                    list.and_then(|list| list.first()?.as_str())
+                        .unwrap_or_default()
+                };
+                let access = [
+                    namespace.unwrap_or_default(),
+                    first("apiGroups"),
+                    first("resources"),
+                    first("verbs"),
+                    first("resourceNames"),
+                ];
+                eventually(&format!("{user} may {access:?}"), HONOURED, async || {
+                    self.allows(user, access).await.ok()?.then_some(())
+                })
+                .await?;
+            }
+        }
+        Ok(())
     }
 
     async fn request_token(&self, account: &Account, lifetime: Duration) -> Result<String, Error> {

@@ -58,6 +58,13 @@ impl Launch {
         self
     }
 
+    /// Another `ambassador_id` than the test's.
+    #[must_use]
+    pub fn id(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.id);
+        self
+    }
+
     /// The pod's name; a fresh one if it is not given.
     #[must_use]
     pub fn pod(mut self, name: &str) -> Self {
@@ -187,6 +194,27 @@ impl Legate {
     /// It does not answer.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, Error> {
         Ok(self.metrics().await?.value(name, labels).unwrap_or(0.0))
+    }
+
+    /// Waits until a value of its metrics, summed over other labels, is at least this.
+    ///
+    /// # Errors
+    /// It is not in time; the text has the last value.
+    pub async fn metric_reaches(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        least: f64,
+        deadline: Duration,
+    ) -> Result<f64, Error> {
+        let mut last = f64::NAN;
+        let what = format!("{name}{labels:?} reaches {least}");
+        let found = eventually(&what, deadline, async || {
+            last = self.metric(name, labels).await.ok()?;
+            (last >= least).then_some(last)
+        })
+        .await;
+        found.map_err(|error| format!("{error}; last: {last}").into())
     }
 
     /// GET through the Listener 8080 on a connection of its own.

@@ -1,6 +1,6 @@
 //! A namespace and an `ambassador_id` of one test.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -131,7 +131,8 @@ impl Namespace {
         self.apply(&yaml).await.map(|_objects| ())
     }
 
-    /// An origin on an address of its own, with its Service and EndpointSlice: `NAME:80`.
+    /// An origin on an address of its own, with a headless Service and its EndpointSlice: `NAME:80`.
+    /// Without a cluster IP, endpoints are used whatever the resolver.
     ///
     /// # Errors
     /// The API server's words.
@@ -142,20 +143,42 @@ impl Namespace {
         Ok(origin)
     }
 
-    /// A Service `NAME:80` and an EndpointSlice with these endpoints; they share a port.
+    /// A headless Service `NAME:80` and an EndpointSlice with these endpoints; they share a port.
     ///
     /// # Errors
     /// The API server's words.
     pub async fn service(&self, name: &str, endpoints: &[SocketAddr]) -> Result<(), Error> {
         let port = endpoints.first().map_or(8080, SocketAddr::port);
+        let spec = json!({
+            "clusterIP": "None", "ports": [{"name": "http", "port": 80, "targetPort": port}],
+        });
+        self.make_service(name, &spec).await?;
+        let addresses: Vec<String> = endpoints.iter().map(|e| e.ip().to_string()).collect();
+        self.endpoints(name, port, &addresses).await
+    }
+
+    /// A Service `NAME:80` with a cluster IP, and an origin on that very address: what kube-proxy
+    /// would lead there does not exist here.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub async fn cluster_backend(&self, name: &str) -> Result<Origin, Error> {
+        let spec = json!({"ports": [{"name": "http", "port": 80}]});
+        let made = self.make_service(name, &spec).await?;
+        let ip = made.pointer("/spec/clusterIP").and_then(Value::as_str);
+        let ip: IpAddr = ip.ok_or("the Service has no cluster IP")?.parse()?;
+        let listener = TcpListener::bind((ip, 80)).await?;
+        Ok(Origin::serve(name, listener, Behaviour::default(), None))
+    }
+
+    async fn make_service(&self, name: &str, spec: &Value) -> Result<Value, Error> {
         let service = json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {"name": name, "namespace": self.name},
-            "spec": {"ports": [{"name": "http", "port": 80, "targetPort": port}]},
+            "spec": spec,
         });
-        self.server.apply(&[service]).await?;
-        let addresses: Vec<String> = endpoints.iter().map(|e| e.ip().to_string()).collect();
-        self.endpoints(name, port, &addresses).await
+        let made = self.server.apply(&[service]).await?;
+        made.into_iter().next().ok_or_else(|| "no answer".into())
     }
 
     /// Replaces the endpoints of a Service.

@@ -38,7 +38,10 @@ pub fn enter_or_reexec() -> Result<(), Error> {
     Err(format!("a network namespace is needed (unshare -n as root, else -Urn): {refusal}").into())
 }
 
-/// An address that nobody else in this process uses, in 10.99.1.0 to 10.99.255.255.
+/// Where API servers take cluster IPs from; the addresses below are for [`address`].
+pub(super) const SERVICES: &str = "10.99.192.0/18";
+
+/// An address that nobody else in this process uses, in 10.99.1.0 to 10.99.191.255.
 #[must_use]
 pub fn address() -> Ipv4Addr {
     static NEXT: AtomicU16 = AtomicU16::new(0x0101);

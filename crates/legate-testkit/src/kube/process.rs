@@ -1,14 +1,20 @@
 //! Child processes that never outlive their owner.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::POLL;
+use super::server::lock;
 use crate::client::Error;
+
+/// Ids of the processes that run: a signal may end this one without any drop.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 /// Lines of a log that are shown when a test fails.
 const TAIL: usize = 60;
@@ -34,6 +40,7 @@ impl Process {
             .stderr(file)
             .spawn()
             .map_err(|error| format!("cannot start {name}: {error}"))?;
+        lock(&RUNNING).insert(child.id());
         Ok(Self {
             name: name.to_owned(),
             child,
@@ -104,6 +111,7 @@ impl Process {
         // It may have ended already; then there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        lock(&RUNNING).remove(&self.id());
     }
 
     /// Waits for the end.
@@ -139,6 +147,15 @@ impl Process {
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+}
+
+/// Kills every process that was started here and runs: for a signal handler that exits next.
+pub fn kill_all() {
+    for id in std::mem::take(&mut *lock(&RUNNING)) {
+        let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+        // It may have ended already; then there is nothing to kill.
+        let _ = id.map(|id| kill_process(id, Signal::KILL));
     }
 }
 

@@ -286,7 +286,7 @@ impl ApiServer {
                 "--service-account-signing-key-file={}",
                 file("accounts.key")
             ),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            format!("--service-cluster-ip-range={}", netns::SERVICES),
             // Its controller, which makes default accounts, does not run here.
             "--disable-admission-plugins=ServiceAccount".to_owned(),
             format!("--audit-log-path={}", self.audit_path().display()),
