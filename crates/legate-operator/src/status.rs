@@ -22,6 +22,8 @@ mod index;
 mod merge;
 mod observed;
 mod pace;
+#[cfg(test)]
+mod testing;
 mod tracker;
 mod writer;
 

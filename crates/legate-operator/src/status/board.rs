@@ -167,6 +167,12 @@ impl Board {
     pub(super) fn tick(&mut self, now: Instant) {
         let (lost, dirty) = self.tracker.tick(now);
         self.dirty.extend(dirty);
+        if self.leading {
+            for kind in self.crds.probes(now) {
+                let some = self.slots.any_of(kind, |key| self.tracker.is_ours(key));
+                self.dirty.extend(some);
+            }
+        }
         if lost.is_empty() {
             return;
         }
@@ -211,11 +217,6 @@ impl Board {
         if !self.leading {
             self.dirty.clear();
             return;
-        }
-        for key in self.crds.probes(now) {
-            if let Some(found) = self.slots.any_of(key, |key| self.tracker.is_ours(key)) {
-                self.dirty.insert(found);
-            }
         }
         for _ in 0..BITE {
             let Some(key) = self.dirty.pop_first() else {
