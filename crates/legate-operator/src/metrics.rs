@@ -54,35 +54,10 @@ pub struct ControlMetrics {
     watch_lag: Since,
     leader: Gauge,
     gateways: Family<Standing, Gauge>,
+    gateways_lost: Counter,
     status_writes: Family<Ended, Counter>,
     status_conflicts: Counter,
-    events: Counter,
-}
-
-/// How a status write ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusResult {
-    /// The API server took it.
-    Written,
-    /// The object had changed meanwhile.
-    Conflict,
-    /// The API server does not take it, and will not next time.
-    Refused,
-    /// There was no answer, or an error that may pass.
-    Failed,
-}
-
-/// Counted gateways by how they stand.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct GatewayCounts {
-    /// Serve the newest snapshot.
-    pub current: u64,
-    /// Serve an older one.
-    pub behind: u64,
-    /// Serve the newest one but for some entries.
-    pub rejecting: u64,
-    /// Their stream broke, and they may come back.
-    pub broken: u64,
+    events: Family<Ended, Counter>,
 }
 
 impl Default for ControlMetrics {
@@ -105,9 +80,10 @@ impl Default for ControlMetrics {
             watch_lag: Since::default(),
             leader: Gauge::default(),
             gateways: Family::default(),
+            gateways_lost: Counter::default(),
             status_writes: Family::default(),
             status_conflicts: Counter::default(),
-            events: Counter::default(),
+            events: Family::default(),
         }
     }
 }
@@ -138,9 +114,10 @@ impl ControlMetrics {
         registry.register("legate_watch_lag_seconds", "Time since the API server was last heard from, by a change, a bookmark or an answer", self.watch_lag.clone());
         registry.register("legate_leader", "Whether this replica holds the Lease", self.leader.clone());
         registry.register("legate_gateways", "Counted gateways by whether they serve the newest snapshot", self.gateways.clone());
+        registry.register("legate_gateways_lost", "Gateways whose stream broke and did not come back", self.gateways_lost.clone());
         registry.register("legate_status_writes", "Requests that write status, by how they ended", self.status_writes.clone());
         registry.register("legate_status_conflicts", "Objects whose status another instance with the same id keeps overwriting", self.status_conflicts.clone());
-        registry.register("legate_events", "Requests that create or repeat a Kubernetes Event", self.events.clone());
+        registry.register("legate_events", "Requests that create or repeat a Kubernetes Event, by how they ended", self.events.clone());
     }
 
     /// A compile ended.
@@ -224,47 +201,6 @@ impl ControlMetrics {
     /// Whether this replica leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
-    }
-
-    /// How the counted gateways stand.
-    pub fn gateways(&self, counts: GatewayCounts) {
-        for (state, count) in [
-            ("current", counts.current),
-            ("behind", counts.behind),
-            ("rejecting", counts.rejecting),
-            ("broken", counts.broken),
-        ] {
-            self.gateways
-                .get_or_create(&Standing { state })
-                .set(signed(count));
-        }
-    }
-
-    /// A status write ended.
-    pub fn status_write(&self, result: StatusResult) {
-        let result = result.as_str();
-        self.status_writes.get_or_create(&Ended { result }).inc();
-    }
-
-    /// Another instance overwrote our status so often that we stopped writing it.
-    pub fn status_conflict(&self) {
-        self.status_conflicts.inc();
-    }
-
-    /// An Event was sent.
-    pub fn event(&self) {
-        self.events.inc();
-    }
-}
-
-impl StatusResult {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Written => "written",
-            Self::Conflict => "conflict",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
     }
 }
 

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use crate::identity::Identity;
 
 const GROUP: &str = "getambassador.io";
-const READ: [&str; 3] = ["get", "list", "watch"];
+/// What an informer does; it never gets a single object.
+const WATCH: [&str; 2] = ["list", "watch"];
+/// Secrets are watched without their content, and the referenced ones fetched.
+const WATCH_AND_GET: [&str; 3] = ["get", "list", "watch"];
 
 /// The kinds of our group that are read, and whose status is written, by their names in URLs. All
 /// but `devportals`, which are not served.
@@ -130,7 +133,7 @@ fn read_rules(rights: &Rights) -> Vec<(Option<&str>, Vec<Value>)> {
     let mut scopes: Vec<(Option<&str>, Vec<Value>)> = match &rights.scope {
         Scope::Cluster => {
             let mut rules = objects();
-            rules.push(rule("", &["namespaces"], &READ));
+            rules.push(rule("", &["namespaces"], &WATCH));
             vec![(None, rules)]
         }
         Scope::Namespaces(names) => distinct(names.iter().map(String::as_str))
@@ -138,7 +141,7 @@ fn read_rules(rights: &Rights) -> Vec<(Option<&str>, Vec<Value>)> {
             .map(|name| (Some(name), objects()))
             .collect(),
     };
-    let all = rule("", &["secrets"], &READ);
+    let all = rule("", &["secrets"], &WATCH_AND_GET);
     match &rights.secrets {
         SecretScope::All => {
             for (_, rules) in &mut scopes {
@@ -160,7 +163,7 @@ fn read_rules(rights: &Rights) -> Vec<(Option<&str>, Vec<Value>)> {
                     .collect();
                 here.sort_unstable();
                 here.dedup();
-                add(&mut scopes, namespace, named("", "secrets", &here, &READ));
+                add(&mut scopes, namespace, named("", "secrets", &here, &WATCH));
             }
         }
     }
@@ -173,10 +176,10 @@ fn objects() -> Vec<Value> {
     let statuses = KINDS.map(|(_, plural)| format!("{plural}/status"));
     let statuses: Vec<&str> = statuses.iter().map(String::as_str).collect();
     vec![
-        rule(GROUP, &plurals, &READ),
+        rule(GROUP, &plurals, &WATCH),
         rule(GROUP, &statuses, &["patch"]),
-        rule("", &["services"], &READ),
-        rule("discovery.k8s.io", &["endpointslices"], &READ),
+        rule("", &["services"], &WATCH),
+        rule("discovery.k8s.io", &["endpointslices"], &WATCH),
         events(),
     ]
 }

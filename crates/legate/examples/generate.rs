@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result};
 use legate_api::{Kind, ObjectKey};
 use legate_compiler::{Code, ObjectState, ObjectStatus};
 use legate_operator::identity::Identity;
-use legate_operator::metrics::{ControlMetrics, GatewayCounts, StatusResult};
+use legate_operator::metrics::ControlMetrics;
 use legate_operator::publish::{Batch, Version};
 use legate_operator::rbac::{Rights, Scope, SecretScope, manifests};
 use legate_operator::reconcile::Timing;
+use legate_operator::status::StatusCounters;
 use legate_runtime::metrics::{Registry, TextFormat};
 use legate_source::kube::{KindState, KubeState};
 
@@ -170,6 +171,5 @@ fn show_each(control: &ControlMetrics) {
         restarts: [(Kind::Mapping, 1)].into(),
         ..KubeState::default()
     });
-    control.gateways(GatewayCounts::default());
-    control.status_write(StatusResult::Written);
+    control.status(&StatusCounters::default());
 }

@@ -280,6 +280,24 @@ impl Writer {
             diagnostics: [left_out.unwrap_or_default(), &self.unreadable].concat(),
             serial: self.serial,
         };
+        for diagnostic in &report.diagnostics {
+            if !self
+                .channels
+                .report
+                .borrow()
+                .diagnostics
+                .contains(diagnostic)
+            {
+                let object = diagnostic.object.as_ref().map(ToString::to_string);
+                tracing::warn!(
+                    secret = self.name,
+                    object,
+                    "[{}] {}",
+                    diagnostic.code,
+                    diagnostic.message
+                );
+            }
+        }
         self.channels.report.send_if_modified(|known| {
             let changed = *known != report;
             *known = report;

@@ -1,35 +1,39 @@
 //! What is counted elsewhere and copied before a scrape.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::labels::Ended;
-use super::{ControlMetrics, GatewayCounts, StatusResult};
+use prometheus_client::metrics::counter::Counter;
+
+use super::labels::{Ended, Standing};
+use super::{ControlMetrics, signed};
 use crate::status::StatusCounters;
 
 impl ControlMetrics {
     /// How the status writer stands.
     pub fn status(&self, counters: &StatusCounters) {
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        for (result, count) in [
-            (StatusResult::Written, read(&counters.writes)),
-            (StatusResult::Failed, read(&counters.write_errors)),
+        for (family, result, count) in [
+            (&self.status_writes, "written", &counters.writes),
+            (&self.status_writes, "failed", &counters.write_errors),
+            (&self.events, "sent", &counters.events),
+            (&self.events, "failed", &counters.event_errors),
         ] {
-            let result = result.as_str();
-            let counter = self.status_writes.get_or_create(&Ended { result });
-            counter.inner().store(count, Ordering::Relaxed);
+            copy(count, &family.get_or_create(&Ended { result }));
         }
-        let conflicts = read(&counters.conflicts);
-        self.status_conflicts
-            .inner()
-            .store(conflicts, Ordering::Relaxed);
-        self.events
-            .inner()
-            .store(read(&counters.events), Ordering::Relaxed);
-        self.gateways(GatewayCounts {
-            current: read(&counters.gateways_current),
-            behind: read(&counters.gateways_behind),
-            rejecting: read(&counters.gateways_rejecting),
-            broken: read(&counters.gateways_broken),
-        });
+        copy(&counters.conflicts, &self.status_conflicts);
+        copy(&counters.gateways_lost, &self.gateways_lost);
+        for (state, count) in [
+            ("current", &counters.gateways_current),
+            ("behind", &counters.gateways_behind),
+            ("rejecting", &counters.gateways_rejecting),
+            ("broken", &counters.gateways_broken),
+        ] {
+            let gauge = self.gateways.get_or_create(&Standing { state });
+            gauge.set(signed(count.load(Ordering::Relaxed)));
+        }
     }
+}
+
+fn copy(from: &AtomicU64, to: &Counter) {
+    to.inner()
+        .store(from.load(Ordering::Relaxed), Ordering::Relaxed);
 }

@@ -7,6 +7,7 @@ use prometheus_client::encoding::text::encode;
 
 use super::*;
 use crate::publish::Version;
+use crate::status::StatusCounters;
 
 fn text(metrics: &ControlMetrics) -> String {
     let mut registry = Registry::default();
@@ -168,13 +169,17 @@ fn the_rest_is_told() {
     metrics.audited(true);
     metrics.audited(false);
     metrics.acknowledged(Duration::from_millis(20));
-    metrics.status_write(StatusResult::Written);
-    metrics.status_conflict();
-    metrics.event();
-    metrics.gateways(GatewayCounts {
-        current: 2,
-        ..GatewayCounts::default()
-    });
+    let counters = StatusCounters::default();
+    for (counter, count) in [
+        (&counters.writes, 5),
+        (&counters.conflicts, 1),
+        (&counters.events, 3),
+        (&counters.gateways_current, 2),
+    ] {
+        counter.store(count, Ordering::Relaxed);
+    }
+    metrics.status(&counters);
+    metrics.status(&counters);
     metrics.last_good(&LastGoodReport {
         objects: 4,
         ..LastGoodReport::default()
@@ -184,9 +189,9 @@ fn the_rest_is_told() {
         "legate_config_audits_total 2",
         "legate_config_audit_mismatch_total 1",
         "legate_publish_ack_seconds_count 1",
-        r#"legate_status_writes_total{result="written"} 1"#,
+        r#"legate_status_writes_total{result="written"} 5"#,
         "legate_status_conflicts_total 1",
-        "legate_events_total 1",
+        r#"legate_events_total{result="sent"} 3"#,
         r#"legate_gateways{state="current"} 2"#,
         r#"legate_gateways{state="broken"} 0"#,
         "legate_last_good_objects 4",

@@ -37,10 +37,10 @@ fn lines(rights: &Rights) -> Vec<String> {
 }
 
 const OBJECTS: [&str; 5] = [
-    "  getambassador.io/authservices,consulresolvers,hosts,kubernetesendpointresolvers,kubernetesserviceresolvers,listeners,logservices,mappings,modules,ratelimitservices,tcpmappings,tlscontexts,tracingservices * get,list,watch",
+    "  getambassador.io/authservices,consulresolvers,hosts,kubernetesendpointresolvers,kubernetesserviceresolvers,listeners,logservices,mappings,modules,ratelimitservices,tcpmappings,tlscontexts,tracingservices * list,watch",
     "  getambassador.io/authservices/status,consulresolvers/status,hosts/status,kubernetesendpointresolvers/status,kubernetesserviceresolvers/status,listeners/status,logservices/status,mappings/status,modules/status,ratelimitservices/status,tcpmappings/status,tlscontexts/status,tracingservices/status * patch",
-    "  /services * get,list,watch",
-    "  discovery.k8s.io/endpointslices * get,list,watch",
+    "  /services * list,watch",
+    "  discovery.k8s.io/endpointslices * list,watch",
     "  events.k8s.io/events * create,patch",
 ];
 const OWN: [&str; 5] = [
@@ -57,7 +57,7 @@ fn in_the_whole_cluster() {
     expected.push("RoleBinding legate legate-default");
     expected.push("ClusterRole - legate-legate-default");
     expected.extend(OBJECTS);
-    expected.push("  /namespaces * get,list,watch");
+    expected.push("  /namespaces * list,watch");
     expected.push("  /secrets * get,list,watch");
     expected.push("ClusterRoleBinding - legate-legate-default");
     assert_eq!(lines(&rights(Scope::Cluster, SecretScope::All)), expected);
@@ -99,8 +99,8 @@ fn secrets_by_name() {
         [
             "  /secrets legate-default-discovery get,create,patch",
             "  /secrets legate-default-last-good get,list,watch,create,patch",
-            "  /secrets x get,list,watch",
-            "  /secrets a,b get,list,watch",
+            "  /secrets x list,watch",
+            "  /secrets a,b list,watch",
         ]
     );
 }
