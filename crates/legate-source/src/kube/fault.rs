@@ -81,22 +81,19 @@ impl Fault {
         self.status == Some(410)
     }
 
-    /// Whether it is the API server that is away or busy, not that it refuses.
-    pub(super) fn is_outage(&self) -> bool {
-        self.status
-            .is_none_or(|status| status == 429 || status >= 500)
-    }
-
     pub(super) fn is_not_found(&self) -> bool {
         self.status == Some(404)
     }
 }
 
 /// The innermost error: the outer ones only say that a request failed.
-fn root_cause(error: &dyn StdError) -> String {
+fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
+    }
+    if cause.is::<tokio::time::error::Elapsed>() {
+        return "no connection in time".to_owned();
     }
     cause.to_string()
 }

@@ -121,7 +121,6 @@ async fn follow<K: Item>(source: &Source<'_>, client: &Client, timing: &Timing, 
             let fault = Fault::of_watcher(&error);
             let lost = must_list_again(&error, &fault);
             let at_once = fault.is_expired() && !std::mem::replace(&mut expired, true);
-            let outage = fault.is_outage();
             source
                 .shared
                 .update(|state, now| state.failed(source.index, fault, now));
@@ -129,7 +128,7 @@ async fn follow<K: Item>(source: &Source<'_>, client: &Client, timing: &Timing, 
                 backoff.reset();
                 sleep(backoff.short()).await;
             } else {
-                pause(source.shared, &mut backoff, outage).await;
+                pause(source.shared, &mut backoff).await;
             }
             if !source.shared.look(|state, _| state.may_watch(feed.kind)) {
                 return;
@@ -141,11 +140,12 @@ async fn follow<K: Item>(source: &Source<'_>, client: &Client, timing: &Timing, 
     }
 }
 
-/// Waits before the next attempt: less if others show that the API server is back.
-async fn pause(shared: &Shared, backoff: &mut Backoff, outage: bool) {
+/// Waits before the next attempt: less if another watch works again, for what kept that one from
+/// working mostly kept this one too.
+async fn pause(shared: &Shared, backoff: &mut Backoff) {
     tokio::select! {
         () = sleep(backoff.delay()) => {}
-        () = shared.recovered(), if outage => sleep(backoff.short()).await,
+        () = shared.recovered() => sleep(backoff.short()).await,
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Effects {
     pub(super) discovery: bool,
     /// Who reads Secrets.
     pub(super) secrets: bool,
-    /// Watches that wait because the API server was away.
+    /// Watches that wait for their next attempt.
     pub(super) recovered: bool,
 }
 

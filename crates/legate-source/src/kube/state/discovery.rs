@@ -63,7 +63,9 @@ impl State {
             due.push(asked_at + AT_MOST_EVERY);
         }
         for kind in self.kinds.values() {
-            due.extend(kind.ask_at());
+            // One question settles many deletions.
+            let wait = asked_at + self.timing.deletion_wait;
+            due.extend(kind.ask_at().map(|at| at.max(wait)));
             match kind.presence() {
                 Presence::Unknown => due.push(asked_at),
                 Presence::Absent => due.push(asked_at + self.timing.recheck_absent),

@@ -1,5 +1,6 @@
 //! What there is to say about the source itself.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use legate_api::Kind;
@@ -9,6 +10,9 @@ use super::{FeedState, State};
 use crate::kube::codes;
 use crate::kube::freeze::Presence;
 use crate::kube::kinds;
+
+/// How many of what is forbidden are named.
+const SHOWN: usize = 20;
 
 const APPLY: &str = "run: kubectl apply -f crds/";
 
@@ -28,19 +32,19 @@ impl State {
                     said.push(Diagnostic::global(codes::W_KIND_FROZEN, message).help(APPLY));
                 }
                 (_, 0) => {}
-                (_, ghosts) => {
+                // Not how many: each that reappears would make a new diagnostic.
+                _ => {
                     let stay = self.timing.ghosts_stay.as_secs();
                     let message = format!(
-                        "the kind {kind} is back, but not all that was of it; what is not back \
-                         serves on for {} at most: {}",
+                        "the kind {kind} is back, but not all that was of it; what does not come \
+                         back serves on for {}",
                         if stay < 60 {
                             format!("{stay} s")
                         } else {
                             format!("{} min", stay / 60)
                         },
-                        objects(ghosts),
                     );
-                    let help = "create them again, or wait";
+                    let help = "create it again, or wait";
                     said.push(Diagnostic::global(codes::W_KIND_FROZEN, message).help(help));
                 }
             }
@@ -50,11 +54,7 @@ impl State {
             let message = format!("the API server does not have: {}", absent.join(", "));
             said.push(Diagnostic::global(codes::I_KIND_ABSENT, message).help(APPLY));
         }
-        for (index, state) in self.feeds.iter().enumerate() {
-            if self.is_refused(index, now) {
-                said.extend(forbidden(state));
-            }
-        }
+        said.extend(self.forbidden(now));
         self.report_secrets(now, &mut said);
         said.sort();
         said
@@ -92,22 +92,34 @@ impl State {
             fault.message
         ))
     }
-}
 
-fn forbidden(state: &FeedState) -> Option<Diagnostic> {
-    let trouble = state.trouble.as_ref()?;
-    let scope = match &state.feed.namespace {
-        Some(namespace) => format!("in the namespace {namespace}"),
-        None => "in the whole cluster".to_owned(),
-    };
-    let message = format!(
-        "may not {} {} {scope}: {}",
-        trouble.fault.verb,
-        kinds::rule_name(state.feed.kind),
-        trouble.fault.message
-    );
-    let help = "grant get, list and watch on it to the service account, or watch less";
-    Some(Diagnostic::global(codes::W_WATCH_FORBIDDEN, message).help(help))
+    /// All that is forbidden in one diagnostic: a lost role forbids everything.
+    fn forbidden(&self, now: Instant) -> Option<Diagnostic> {
+        let mut what = BTreeSet::new();
+        let mut said = None;
+        for (index, state) in self.feeds.iter().enumerate() {
+            let Some(trouble) = state
+                .trouble
+                .as_ref()
+                .filter(|_| self.is_refused(index, now))
+            else {
+                continue;
+            };
+            let rule = kinds::rule_name(state.feed.kind);
+            what.insert(match &state.feed.namespace {
+                Some(namespace) => format!("{} {rule} in {namespace}", trouble.fault.verb),
+                None => format!("{} {rule}", trouble.fault.verb),
+            });
+            said = said.or(Some(&trouble.fault.message));
+        }
+        let mut shown: Vec<String> = what.iter().take(SHOWN).cloned().collect();
+        if what.len() > SHOWN {
+            shown.push(format!("and {} more", what.len() - SHOWN));
+        }
+        let message = format!("may not {}: {}", shown.join(", "), said?);
+        let help = "grant get, list and watch on it to the service account, or watch less";
+        Some(Diagnostic::global(codes::W_WATCH_FORBIDDEN, message).help(help))
+    }
 }
 
 fn objects(count: usize) -> String {

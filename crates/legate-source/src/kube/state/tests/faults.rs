@@ -51,8 +51,7 @@ fn only_a_lasting_403_is_told() {
     };
     assert_eq!(told.code.as_str(), "W-WATCH-FORBIDDEN");
     assert!(
-        told.message
-            .contains("may not list services in the whole cluster"),
+        told.message.contains("may not list services: answered 403"),
         "{told:?}"
     );
     bench.list(Kind::Service, &[]);
@@ -75,4 +74,24 @@ fn several_failing_watches_are_one_sentence() {
         fault.ends_with("answered 503, and so for 2 more"),
         "{fault}"
     );
+}
+
+#[test]
+fn all_that_is_forbidden_is_one_diagnostic() {
+    let mut bench = Bench::synced();
+    let kinds: Vec<Kind> = bench.feeds.iter().map(|feed| feed.kind).collect();
+    for _ in 0..2 {
+        for kind in &kinds {
+            bench.fail(*kind, 403);
+        }
+        bench.pass(60_000);
+    }
+    let update = bench.state.take(bench.now).unwrap();
+    let [told] = &update.diagnostics[..] else {
+        panic!("{:?}", update.diagnostics);
+    };
+    for kind in kinds {
+        let rule = kinds::rule_name(kind);
+        assert!(told.message.contains(&format!("list {rule}")), "{told:?}");
+    }
 }
