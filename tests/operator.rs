@@ -13,11 +13,23 @@
 
 #[path = "operator/bench.rs"]
 mod bench;
+#[path = "operator/instance.rs"]
+mod instance;
 
+#[path = "operator/audit.rs"]
+mod audit;
 #[path = "operator/crds.rs"]
 mod crds;
+#[path = "operator/first.rs"]
+mod first;
 #[path = "operator/kit.rs"]
 mod kit;
+#[path = "operator/lease.rs"]
+mod lease;
+#[path = "operator/own_objects.rs"]
+mod own_objects;
+#[path = "operator/rights.rs"]
+mod rights;
 #[path = "operator/samples.rs"]
 mod samples;
 
@@ -33,10 +45,16 @@ use bench::Bench;
 const THREADS: usize = 4;
 
 fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
-    [crds::trials(bench), kit::trials(bench)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        crds::trials(bench),
+        kit::trials(bench),
+        first::trials(bench),
+        lease::trials(bench),
+        own_objects::trials(bench),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn main() -> ExitCode {
@@ -49,8 +67,19 @@ fn main() -> ExitCode {
         eprintln!("operator tests: {error}");
         return ExitCode::FAILURE;
     }
+    if args.list {
+        let all = trials(&bench)
+            .into_iter()
+            .chain(audit::trials(&bench, &args));
+        return libtest_mimic::run(&args, all.collect()).exit_code();
+    }
     let conclusion = libtest_mimic::run(&args, trials(&bench));
+    // What holds for the run as a whole is looked at when all of it is over.
+    let last = libtest_mimic::run(&args, audit::trials(&bench, &args));
     // Ends the API server: exiting would leave it behind.
     bench.stop();
-    conclusion.exit_code()
+    if conclusion.has_failed() || last.has_failed() {
+        return ExitCode::from(101);
+    }
+    ExitCode::SUCCESS
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use legate_testkit::client::Error;
-use legate_testkit::kube::{ApiServer, Namespace, ServerOptions, documents};
+use legate_testkit::kube::{ApiServer, Namespace, ServerOptions, documents, kill_all};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The API server of this binary, with our CRDs.
 pub(crate) struct Bench {
@@ -37,6 +38,14 @@ impl Bench {
             server.apply_crds(&crds()).await?;
             Ok::<_, Error>(server)
         })?;
+        let folder = server.folder().to_owned();
+        self.runtime.spawn(async move {
+            interrupted().await;
+            kill_all();
+            // The children are gone, and nothing else will remove it.
+            let _ = std::fs::remove_dir_all(folder);
+            std::process::exit(130);
+        });
         eprintln!(
             "API server ready after {:.1} s",
             server.took().as_secs_f64()
@@ -104,6 +113,21 @@ impl Bench {
                 work(Arc::new(server)).await
             })?)
         })
+    }
+}
+
+/// Whether this is the long run of `cargo xtask soak`.
+pub(crate) fn long() -> bool {
+    std::env::var_os("LEGATE_SOAK").is_some()
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn interrupted() {
+    let mut term = signal(SignalKind::terminate()).unwrap();
+    let mut int = signal(SignalKind::interrupt()).unwrap();
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
     }
 }
 
