@@ -91,7 +91,7 @@ pub(crate) fn run(args: &AssetsArgs) -> Result<()> {
 
 /// Finds or builds every program, and links it for the tests. Returns the assets folder.
 pub(crate) fn obtain() -> Result<PathBuf> {
-    let links = target()?.join("assets/bin");
+    let links = links()?;
     std::fs::create_dir_all(&links)?;
     for tool in TOOLS {
         let path = match find(tool)? {
@@ -110,6 +110,11 @@ pub(crate) fn folder() -> Result<PathBuf> {
         Some(folder) => Ok(std::path::absolute(folder)?),
         None => Ok(target()?.join("assets")),
     }
+}
+
+/// Where the tests look.
+fn links() -> Result<PathBuf> {
+    Ok(target()?.join("assets/bin"))
 }
 
 fn target() -> Result<PathBuf> {
@@ -137,7 +142,15 @@ fn find(tool: &Tool) -> Result<Option<PathBuf>> {
             return Ok(Some(file));
         }
     }
-    Ok(Some(built(tool)?).filter(|path| path.is_file()))
+    let built = built(tool)?;
+    if built.is_file() {
+        return Ok(Some(built));
+    }
+    // What an earlier call linked, perhaps with other variables set.
+    let linked = std::fs::read_link(links()?.join(tool.binary));
+    Ok(linked.ok().filter(|path| {
+        reported(path, tool.ask).is_some_and(|found| found.trim_start_matches('v') == wanted)
+    }))
 }
 
 /// Where the built program lies.
