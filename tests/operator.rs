@@ -22,6 +22,18 @@ mod audit;
 mod crds;
 #[path = "operator/first.rs"]
 mod first;
+#[path = "operator/inproc.rs"]
+mod inproc;
+#[path = "operator/instances.rs"]
+mod instances;
+#[path = "operator/programmed.rs"]
+mod programmed;
+#[path = "operator/load.rs"]
+mod load;
+#[path = "operator/outage.rs"]
+mod outage;
+#[path = "operator/versions.rs"]
+mod versions;
 #[path = "operator/kit.rs"]
 mod kit;
 #[path = "operator/lease.rs"]
@@ -32,6 +44,8 @@ mod own_objects;
 mod rights;
 #[path = "operator/samples.rs"]
 mod samples;
+#[path = "operator/status.rs"]
+mod status;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,8 +63,13 @@ fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
         crds::trials(bench),
         kit::trials(bench),
         first::trials(bench),
+        programmed::trials(bench),
+        instances::trials(bench),
+        versions::trials(bench),
+        outage::trials(bench),
         lease::trials(bench),
         own_objects::trials(bench),
+        status::trials(bench),
     ]
     .into_iter()
     .flatten()

@@ -178,7 +178,7 @@ async fn cut_off(space: Namespace) -> Result<(), Error> {
     proxy.refuse();
     let lost = turned(&first, false).await?;
     assert!(
-        lost.duration_since(cut) <= Duration::from_millis(2500),
+        lost.duration_since(cut) <= Duration::from_secs(3),
         "beyond the renew deadline"
     );
     let taken = turned(&second, true).await?;

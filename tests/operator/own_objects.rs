@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Method, StatusCode};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use legate_api::{Decoded, Object, decode};
 use legate_operator::keys::{KeyError, hash_key};
 use legate_operator::last_good::{LastGoodMap, LastGoodStore, load};
 use legate_testkit::client::Error;
-use legate_testkit::kube::{Namespace, eventually};
+use legate_testkit::kube::{FaultProxy, Injection, Namespace, Rule, eventually};
 use libtest_mimic::Trial;
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
     vec![
         bench.trial("own_hash_key_is_one_for_all_creators", key_race),
+        bench.trial("own_hash_key_is_never_replaced", key_conflict),
         bench.trial("own_hash_key_is_not_guessed", key_garbage),
         bench.trial("own_objects_need_rights", forbidden),
         bench.trial("own_last_good_comes_back", round_trip),
@@ -98,15 +100,28 @@ async fn key_race(space: Namespace) -> Result<(), Error> {
         .await?;
     assert_eq!(secret.data.unwrap_or_default()["hash-key"].0, keys[0]);
     let requests = space.server().audit_of(&account.user(), mark).await?;
-    let applied = requests
-        .iter()
-        .filter(|event| event.verb == "patch")
-        .count();
-    assert!(applied > 1, "they did not race");
     assert!(
         requests.iter().all(|event| event.code != 403),
         "{requests:?}"
     );
+    Ok(())
+}
+
+/// A creator that did not see the Secret in time does not replace its key.
+async fn key_conflict(space: Namespace) -> Result<(), Error> {
+    let account = own_namespace(&space).await?;
+    let identity = identity(&space, "pod");
+    let key = hash_key(client(account.kubeconfig()).await?, &identity).await?;
+    let proxy = FaultProxy::start(space.server()).await?;
+    let missing = Rule::new(Injection::Status(StatusCode::NOT_FOUND));
+    let unseen = proxy.place(missing.method(Method::GET).path("/secrets/").times(1));
+    let late = client(&account.kubeconfig_through(&proxy)?).await?;
+    let mark = space.server().audit_mark().await?;
+    assert_eq!(hash_key(late, &identity).await?, key);
+    assert_eq!(unseen.hits(), 1);
+    let requests = space.server().audit_of(&account.user(), mark).await?;
+    let refused = requests.iter().filter(|event| event.code == 409).count();
+    assert_eq!(refused, 1, "{requests:?}");
     Ok(())
 }
 

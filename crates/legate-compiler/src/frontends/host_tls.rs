@@ -57,6 +57,8 @@ pub(super) struct TlsResolver<'a> {
     /// Secrets already reported as broken, with the part at fault.
     reported: BTreeSet<(ObjectKey, String)>,
     diagnostics: Vec<Diagnostic>,
+    /// Whether what was attempted last failed for want of a usable Secret, and nothing else.
+    no_material: bool,
 }
 
 /// A reason to refuse handshakes.
@@ -84,6 +86,7 @@ impl<'a> TlsResolver<'a> {
             used_contexts: BTreeSet::new(),
             reported: BTreeSet::new(),
             diagnostics: Vec::new(),
+            no_material: false,
         }
     }
 
@@ -168,6 +171,7 @@ impl<'a> TlsResolver<'a> {
         object: &Arc<Object>,
         said: &mut Vec<Diagnostic>,
     ) -> Result<Option<DownstreamTls>, Refusal> {
+        self.no_material = false;
         let Body::Host(spec) = &object.body else {
             return Ok(None);
         };
@@ -206,6 +210,7 @@ impl<'a> TlsResolver<'a> {
 
     /// Termination with a Secret and default settings, for the synthetic Host.
     pub(super) fn plain_secret(&mut self, key: &ObjectKey, secret: &ObjectKey) -> HostTls {
+        self.no_material = false;
         let mut said = Vec::new();
         let found = self.certificate(key, secret, &mut said);
         // The synthetic Host is no object that a diagnostic could be about; the Secret's own
@@ -225,11 +230,12 @@ impl<'a> TlsResolver<'a> {
         }
     }
 
-    /// In a cluster a Secret that is gone does not end what serves with it (operator.md §6); in a
-    /// folder nothing is kept from one process to the next, and the folder is what there is.
+    /// In a cluster a Secret that is gone, or no longer usable, does not end what serves with it
+    /// (operator.md §6); in a folder nothing is kept from one process to the next, and the folder is
+    /// what there is.
     fn refused(&self, refusal: &Diagnostic) -> HostTls {
         let why = refusal.message.clone();
-        if self.options.mode == Mode::Cluster && refusal.code == codes::E_SECRET_MISSING {
+        if self.options.mode == Mode::Cluster && self.no_material {
             HostTls::Hold(why)
         } else {
             HostTls::Refuse(why)

@@ -55,6 +55,14 @@ impl ApiServer {
         self.kubectl_as(&self.admin_kubeconfig(), args, stdin)
     }
 
+    /// As [`Self::kubectl`], with environment variables, such as the editor of `kubectl edit`.
+    ///
+    /// # Errors
+    /// kubectl is missing or cannot be started. Its own failure is in the answer.
+    pub fn kubectl_env(&self, args: &[&str], env: &[(&str, &str)]) -> Result<Output, Error> {
+        self.run_kubectl(&self.admin_kubeconfig(), args, "", env)
+    }
+
     /// Runs kubectl with another kubeconfig.
     ///
     /// # Errors
@@ -65,6 +73,16 @@ impl ApiServer {
         args: &[&str],
         stdin: &str,
     ) -> Result<Output, Error> {
+        self.run_kubectl(kubeconfig, args, stdin, &[])
+    }
+
+    fn run_kubectl(
+        &self,
+        kubeconfig: &Path,
+        args: &[&str],
+        stdin: &str,
+        env: &[(&str, &str)],
+    ) -> Result<Output, Error> {
         let mut child = Command::new(assets::program("kubectl")?)
             .arg("--kubeconfig")
             .arg(kubeconfig)
@@ -73,6 +91,7 @@ impl ApiServer {
             .args(args)
             // kubectl keeps preferences and plugins there.
             .env("HOME", self.folder())
+            .envs(env.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

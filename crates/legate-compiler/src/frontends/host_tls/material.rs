@@ -56,16 +56,25 @@ impl TlsResolver<'_> {
                 Ok(entry)
             }
             Found::Bad(error) => {
+                self.no_material = true;
                 let message = format!("{prefix}Secret {name} cannot be used: {}", error.message);
                 self.report_secret(secret, error, Effect::Dropped);
                 Err(Box::new(
                     on(host, codes::E_HOST_TLS, path, message)
                         .effect(Effect::FieldIgnored)
-                        .help("until it is mended, TLS is refused for this Host")
+                        .help(match self.options.mode {
+                            Mode::Folder => "until it is mended, TLS is refused for this Host",
+                            Mode::Cluster => {
+                                "until it is mended, gateways that have its former content keep serving that; others refuse TLS for this Host"
+                            }
+                        })
                         .related(object_ref(secret), "the Secret"),
                 ))
             }
-            Found::Missing => Err(Box::new(self.missing(host, path, prefix, secret))),
+            Found::Missing => {
+                self.no_material = true;
+                Err(Box::new(self.missing(host, path, prefix, secret)))
+            }
         }
     }
 

@@ -41,11 +41,25 @@ fn authorities_that_are_gone_hold_the_chain_with_its_check() {
 }
 
 #[test]
-fn garbage_without_a_last_good_version_refuses() {
+fn garbage_without_a_last_good_version_holds_the_chain() {
     let out = cluster([
         listener(8443, "HTTPS"),
         super::secret("s", &[("tls.crt", "x"), ("tls.key", "x")]),
         tls_host("h", "a.test", json!({})),
+    ])
+    .run();
+    assert!(matches!(
+        out.tls(8443, "sni:a.test"),
+        Some(ChainTls::Hold(_))
+    ));
+}
+
+#[test]
+fn settings_that_are_wrong_refuse_whatever_the_secret() {
+    let out = cluster([
+        listener(8443, "HTTPS"),
+        pair_secret("s"),
+        tls_host("h", "a.test", json!({"tlsContext": {"name": "gone"}})),
     ])
     .run();
     assert!(out.is_refused(8443, "sni:a.test"));

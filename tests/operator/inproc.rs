@@ -1,0 +1,84 @@
+//! `legate run --kube` in this process, where its seams can be reached.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use legate::run::{KubeRun, RunOptions, Running, Seams};
+use legate_compiler::{MissingRefs, Mode, Options};
+use legate_gateway::GatewayOptions;
+use legate_source::kube::{KubeOptions, SecretAccess, Timing};
+use legate_testkit::client::{Client, Error};
+use legate_testkit::kube::{Account, Metrics, Namespace, netns};
+
+use crate::rights;
+
+/// A running instance.
+pub(crate) struct InProcess {
+    _running: Running,
+    address: Ipv4Addr,
+}
+
+impl InProcess {
+    /// Starts it. Call it where blocking is allowed.
+    pub(crate) fn start(space: &Namespace, account: &Account, seams: Seams) -> Result<Self, Error> {
+        let address = netns::address();
+        let identity = rights::identity(space, "in-process");
+        let running = Running::start(RunOptions {
+            compile: Options {
+                ambassador_id: space.id().to_owned(),
+                namespace: space.name().to_owned(),
+                mode: Mode::Cluster,
+                missing: MissingRefs::Error,
+                ..Options::default()
+            },
+            gateway: GatewayOptions {
+                bind: Some(address.into()),
+                ..GatewayOptions::default()
+            },
+            admin: vec![SocketAddr::from((address, 8877))],
+            kube: Some(KubeRun {
+                kubeconfig: Some(account.kubeconfig().to_owned()),
+                context: None,
+                source: KubeOptions {
+                    ambassador_id: space.id().to_owned(),
+                    namespace: space.name().to_owned(),
+                    watch_namespaces: Vec::new(),
+                    label_selector: None,
+                    field_selector: None,
+                    secrets: SecretAccess::All,
+                    endpoints: true,
+                    cluster_scoped: true,
+                    timing: Timing::default(),
+                },
+                identity,
+                status: true,
+            }),
+            seams,
+            ..RunOptions::default()
+        })?;
+        Ok(Self {
+            _running: running,
+            address,
+        })
+    }
+
+    /// Status of a GET through Listener 8080; 0 while it does not answer.
+    pub(crate) async fn status(&self, path: &str) -> u16 {
+        let get = async {
+            let mut client = Client::connect(SocketAddr::from((self.address, 8080))).await?;
+            client.get("any.example", path).await
+        };
+        get.await.map_or(0, |answer| answer.status.as_u16())
+    }
+
+    /// A metric now; 0 if there is none.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let get = async {
+            let mut client = Client::connect(SocketAddr::from((self.address, 8877))).await?;
+            client.get("admin", "/metrics").await
+        };
+        let text = get
+            .await
+            .map_or_else(|_| String::new(), |answer| answer.text());
+        Metrics::parse(&text).value(name, &[]).unwrap_or(0.0)
+    }
+}
