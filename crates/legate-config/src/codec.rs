@@ -17,6 +17,7 @@ mod tables;
 mod tests;
 
 use std::fmt;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,8 @@ pub enum EncodeError {
     Root,
     /// A value has no form in JSON: a bug.
     Value(serde_json::Error),
+    /// The bytes cannot be written where they were to go.
+    Write(io::Error),
 }
 
 /// Why bytes are no snapshot.
@@ -84,6 +87,16 @@ struct Head {
 /// # Errors
 /// The snapshot's root does not belong to its tables.
 pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::new();
+    encode_into(snapshot, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// As [`encode`], without the bytes ever being in memory as a whole. Writes small pieces.
+///
+/// # Errors
+/// As [`encode`], and those of the writer.
+pub fn encode_into(snapshot: &Snapshot, mut writer: impl io::Write) -> Result<(), EncodeError> {
     if snapshot.compute_root() != snapshot.root {
         return Err(EncodeError::Root);
     }
@@ -92,11 +105,10 @@ pub fn encode(snapshot: &Snapshot) -> Result<Vec<u8>, EncodeError> {
         id: snapshot.id,
         root: snapshot.root,
     };
-    let mut bytes = serde_json::to_vec(&head).map_err(EncodeError::Value)?;
-    bytes.push(b'\n');
-    let mut serializer = serde_json::Serializer::new(&mut bytes);
-    SnapshotForm::serialize(snapshot, &mut serializer).map_err(EncodeError::Value)?;
-    Ok(bytes)
+    serde_json::to_writer(&mut writer, &head)?;
+    writer.write_all(b"\n").map_err(EncodeError::Write)?;
+    let mut serializer = serde_json::Serializer::new(&mut writer);
+    Ok(SnapshotForm::serialize(snapshot, &mut serializer)?)
 }
 
 /// The snapshot that was encoded, with the same content, hashes, origins, root and id.
@@ -141,11 +153,22 @@ impl fmt::Display for Schema {
 
 // === impl EncodeError ===
 
+impl From<serde_json::Error> for EncodeError {
+    fn from(error: serde_json::Error) -> Self {
+        if error.is_io() {
+            Self::Write(error.into())
+        } else {
+            Self::Value(error)
+        }
+    }
+}
+
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => f.write_str("the config's root is not the hash of its tables"),
             Self::Value(error) => write!(f, "the config has a value without a text form: {error}"),
+            Self::Write(error) => write!(f, "the config cannot be written: {error}"),
         }
     }
 }

@@ -4,12 +4,36 @@
 //! floats and no unordered maps, so equal values have equal bytes on every replica.
 
 use std::fmt;
+use std::io;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A 128-bit content hash. Equal hashes mean equal content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Hash128([u8; 16]);
+
+/// Hashes what is written to it, for content that is nowhere as a whole.
+#[derive(Debug, Default)]
+pub struct Hasher128(blake3::Hasher);
+
+impl Hasher128 {
+    /// The hash of what was written so far.
+    #[must_use]
+    pub fn finish(&self) -> Hash128 {
+        Hash128::truncate(&self.0.finalize())
+    }
+}
+
+impl io::Write for Hasher128 {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 impl Hash128 {
     /// The hash of a value's canonical encoding.
@@ -131,5 +155,14 @@ mod tests {
         let hash = Hash128::of_bytes(b"text");
         assert_eq!(Hash128::parse(&hash.to_string()), Some(hash));
         assert_eq!(Hash128::parse("00"), None);
+    }
+
+    #[test]
+    fn pieces_hash_as_their_whole_does() {
+        use std::io::Write as _;
+        let mut hasher = Hasher128::default();
+        hasher.write_all(b"te").unwrap();
+        hasher.write_all(b"xt").unwrap();
+        assert_eq!(hasher.finish(), Hash128::of_bytes(b"text"));
     }
 }

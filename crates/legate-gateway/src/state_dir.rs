@@ -20,7 +20,7 @@ mod volume;
 mod writer;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -101,7 +101,7 @@ pub enum StateError {
     },
     /// The config has no stored form.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(EncodeError),
 }
 
 // === impl StateDir ===
@@ -146,13 +146,21 @@ impl StateDir {
     /// # Errors
     /// A step failed; the old one is still there, unless the last step did.
     pub fn store(&self, snapshot: &Snapshot) -> Result<(), StateError> {
-        let mut bytes = file::write(self.owner, snapshot)?;
         // It may have been removed since.
-        let result = make(&self.path).and_then(|()| self.replace(&bytes));
-        // Best effort, as for the keys themselves: no copy of them is left behind.
-        bytes.fill(0);
-        std::hint::black_box(&bytes);
-        result
+        make(&self.path)?;
+        let new = self.path.join(NEW);
+        let written = self.write(&new, snapshot);
+        if written.is_err() {
+            // Half a file is of no use, and takes what is left of a full disk.
+            let _ = fs::remove_file(&new);
+            return written;
+        }
+        let synced = File::open(&self.path).and_then(|directory| directory.sync_all());
+        match synced {
+            // Some file systems cannot, and then need not.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+            result => result.map_err(StateError::at("sync the directory")),
+        }
     }
 
     fn read(&self) -> Result<Option<(Snapshot, Option<SystemTime>)>, Fault> {
@@ -206,35 +214,18 @@ impl StateDir {
         }
     }
 
-    fn replace(&self, bytes: &[u8]) -> Result<(), StateError> {
-        let new = self.path.join(NEW);
-        let step = |step| move |source| StateError::Write { step, source };
+    fn write(&self, new: &Path, snapshot: &Snapshot) -> Result<(), StateError> {
         // Made afresh, so that it has our rights and not those of something left behind.
-        let _ = fs::remove_file(&new);
-        let written = OpenOptions::new()
+        let _ = fs::remove_file(new);
+        let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(FILE)
-            .open(&new)
-            .map_err(step("create config.new"))
-            .and_then(|mut file| {
-                file.write_all(bytes).map_err(step("write config.new"))?;
-                file.sync_all().map_err(step("sync config.new"))
-            })
-            .and_then(|()| {
-                fs::rename(&new, self.path.join(CONFIG)).map_err(step("rename config.new"))
-            });
-        if written.is_err() {
-            // Half a file is of no use, and takes what is left of a full disk.
-            let _ = fs::remove_file(&new);
-            return written;
-        }
-        let synced = File::open(&self.path).and_then(|directory| directory.sync_all());
-        match synced {
-            // Some file systems cannot, and then need not.
-            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
-            result => result.map_err(step("sync the directory")),
-        }
+            .open(new)
+            .map_err(StateError::at("create config.new"))?;
+        file::write(&file, self.owner, snapshot)?;
+        file.sync_all().map_err(StateError::at("sync config.new"))?;
+        fs::rename(new, self.path.join(CONFIG)).map_err(StateError::at("rename config.new"))
     }
 }
 
@@ -248,7 +239,20 @@ fn make(path: &Path) -> Result<(), StateError> {
 
 // === impl StateError ===
 
+impl From<EncodeError> for StateError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::Write(source) => Self::at("write config.new")(source),
+            error => Self::Encode(error),
+        }
+    }
+}
+
 impl StateError {
+    fn at(step: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Write { step, source }
+    }
+
     /// What is the same as long as the cause is.
     fn cause(&self) -> (&'static str, Option<ErrorKind>) {
         match self {

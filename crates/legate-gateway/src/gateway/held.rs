@@ -99,8 +99,8 @@ mod tests {
     fn terminate() -> ChainTls {
         ChainTls::Terminate(DownstreamTls {
             certificate: "ns/s".into(),
-            min_version: TlsVersion::V1_2,
-            max_version: TlsVersion::V1_3,
+            min_version: TlsVersion::V12,
+            max_version: TlsVersion::V13,
             cipher_suites: Vec::new(),
             ecdh_curves: Vec::new(),
             alpn: Vec::new(),

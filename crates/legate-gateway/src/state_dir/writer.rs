@@ -197,21 +197,14 @@ impl Store {
 
     /// Stores a config, unless it is there already. Whether it is to be tried again.
     fn store(&mut self, snapshot: &Snapshot) -> bool {
-        // Its own root: the one that it came with is that of what was published, of which the
-        // gateway may serve a part as it was before.
-        let root = snapshot.compute_root();
-        if self.root == Some(root) {
+        if self.root == Some(snapshot.root) {
             return false;
         }
-        let snapshot = Snapshot {
-            root,
-            ..snapshot.clone()
-        };
-        let result = self.open().and_then(|directory| directory.store(&snapshot));
+        let result = self.open().and_then(|directory| directory.store(snapshot));
         self.metrics.state_write(result.is_ok());
         match result {
             Ok(()) => {
-                self.root = Some(root);
+                self.root = Some(snapshot.root);
                 if self.cause.take().is_some() {
                     tracing::info!(path = %self.options.path.display(), "Config is stored again");
                 }

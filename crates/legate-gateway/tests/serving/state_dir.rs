@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use legate_config::cluster::{AddressFamilies, DnsMode, DnsSource};
-use legate_config::listener::TlsVersion;
-use legate_config::{EndpointSet, EndpointSetKey, Snapshot};
+use legate_config::listener::{ChainTls, TlsVersion};
+use legate_config::{EndpointSet, EndpointSetKey, FilterChain, Snapshot, Table};
 use legate_gateway::{Gateway, GatewayOptions, Metrics, StateDirOptions};
 
 use crate::client::Client;
@@ -230,6 +230,37 @@ fn an_id_that_comes_again_is_not_taken_for_the_same_config() {
         (answer.status, answer.header("connection")),
         (200, Some("close"))
     );
+}
+
+#[test]
+fn what_was_held_is_held_over_a_restart() {
+    let place = Place::new();
+    let (snapshot, ders) = secure(1, TlsVersion::V12);
+    // The Secret is gone: who serves with it goes on.
+    let mut held = snapshot.clone();
+    let (key, chain) = snapshot.chains.iter().next().unwrap();
+    let chain = FilterChain {
+        tls: Some(ChainTls::Hold("the Secret is gone".into())),
+        ..FilterChain::clone(&chain.value)
+    };
+    held.chains.insert(key.clone(), entry(chain));
+    held.certificates = Table::default();
+    held.root = held.compute_root();
+    let held = Arc::new(held);
+    let gateway = place.start();
+    for snapshot in [Arc::new(snapshot), Arc::clone(&held)] {
+        assert_eq!(gateway.apply(Arc::clone(&snapshot)).root, snapshot.root);
+    }
+    end(&gateway);
+
+    let gateway = place.start();
+    let serves = || {
+        let mut client = connect(address(&gateway), &ders, "a.test");
+        assert_eq!(ask(&mut client, "a.test"), 200);
+    };
+    serves();
+    let _ = gateway.apply(held);
+    serves();
 }
 
 #[test]

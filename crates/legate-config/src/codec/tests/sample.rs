@@ -170,6 +170,7 @@ fn listeners(snapshot: &mut Snapshot) {
                 Some(ChainTls::Terminate(terminate)),
             ),
             chain(ChainMatch::DefaultTls, Some(ChainTls::Refuse("why".into()))),
+            chain(ChainMatch::DefaultTls, Some(ChainTls::Hold("why".into()))),
         ],
     );
 }
