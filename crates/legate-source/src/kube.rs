@@ -85,7 +85,7 @@ pub struct Timing {
     pub backoff_most: Duration,
     /// Limit on waiting for the head of an answer.
     pub answer: Duration,
-    /// Limit on the silence of a watch: bookmarks come about every minute.
+    /// How long a watch may be silent until it is opened again, in case nobody is there any more.
     pub silence: Duration,
     /// How often an absent kind is looked for.
     pub recheck_absent: Duration,

@@ -35,9 +35,11 @@ pub(super) struct Contact(AtomicI64);
 #[error("the API server has been silent for {} s", .0.as_secs())]
 struct Silent(Duration);
 
-/// A body that fails when it is silent for too long.
+/// A body that does not stay silent for long. A watch then ends, as it does now and then anyway, and
+/// is opened again where it was: there may just be nothing to say. Any other answer fails.
 struct Attended {
     inner: Body,
+    is_watch: bool,
     silence: Duration,
     quiet: Pin<Box<Sleep>>,
     contact: Arc<Contact>,
@@ -86,6 +88,7 @@ pub(super) fn client(
             }
             Ok::<Response<Attended>, BoxError>(response.map(|body| Attended {
                 inner: body,
+                is_watch,
                 silence,
                 quiet: Box::pin(sleep(silence)),
                 contact,
@@ -120,6 +123,7 @@ impl HttpBody for Attended {
             return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
         }
         match this.quiet.as_mut().poll(context) {
+            Poll::Ready(()) if this.is_watch => Poll::Ready(None),
             Poll::Ready(()) => Poll::Ready(Some(Err(Silent(this.silence).into()))),
             Poll::Pending => Poll::Pending,
         }

@@ -2,10 +2,11 @@
 //! the time given by the caller.
 
 mod discovery;
+mod picture;
 mod report;
 mod secrets;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use legate_api::{Kind, Object, ObjectKey};
@@ -14,9 +15,9 @@ use legate_compiler::Diagnostic;
 use super::fault::Fault;
 use super::freeze::{Presence, Vanishing};
 use super::ingest::{Content, Incoming};
-use super::kinds::{self, Feed};
+use super::kinds::Feed;
 use super::pending::Pending;
-use super::{KindState, KubeOptions, KubeState, Timing};
+use super::{KubeOptions, Timing};
 use crate::update::{Observed, Update};
 use discovery::Asking;
 pub(super) use secrets::Job;
@@ -288,79 +289,6 @@ impl State {
             return None;
         }
         Some(self.pending.take(self.said.clone()))
-    }
-
-    /// A picture of the whole.
-    pub(super) fn snapshot(&self, now: Instant) -> KubeState {
-        let kinds: BTreeSet<Kind> = self.feeds.iter().map(|feed| feed.feed.kind).collect();
-        let mut objects: BTreeMap<Kind, usize> = kinds.iter().map(|kind| (*kind, 0)).collect();
-        for key in self.objects.keys() {
-            *objects.entry(key.kind).or_default() += 1;
-        }
-        if let Some(count) = objects.get_mut(&Kind::Secret) {
-            *count = self.secrets.known();
-        }
-        let errors = self.feeds.iter().filter_map(|state| {
-            let trouble = state.trouble.as_ref()?;
-            Some((state.feed.kind, trouble.fault.message.clone()))
-        });
-        KubeState {
-            synced: self.synced,
-            missing: self.missing(),
-            kinds: kinds.iter().map(|k| (*k, self.kind_state(*k))).collect(),
-            restarts: self.restarts.clone(),
-            last_contact: None,
-            fault: self.fault(now),
-            objects,
-            errors: errors.collect(),
-        }
-    }
-
-    /// Needed kinds that the API server does not have.
-    fn missing(&self) -> BTreeSet<Kind> {
-        let absent = self.absent().filter(|kind| kinds::is_needed(*kind));
-        absent.collect()
-    }
-
-    fn absent(&self) -> impl Iterator<Item = Kind> {
-        let absent = |kind: &Vanishing| kind.presence() == Presence::Absent;
-        self.kinds
-            .iter()
-            .filter(move |(_, state)| absent(state))
-            .map(|(kind, _)| *kind)
-    }
-
-    fn kind_state(&self, kind: Kind) -> KindState {
-        match self.kinds.get(&kind).map(Vanishing::presence) {
-            Some(Presence::Absent) => return KindState::Absent,
-            Some(Presence::Frozen) => return KindState::Frozen,
-            _ => {}
-        }
-        let mut state = KindState::Live;
-        for feed in self.feeds.iter().filter(|feed| feed.feed.kind == kind) {
-            if feed.trouble.is_some() {
-                return KindState::Failing;
-            }
-            if !feed.listed {
-                state = KindState::Listing;
-            }
-        }
-        state
-    }
-
-    /// Whether each kind that is there was listed.
-    fn is_complete(&self, now: Instant) -> bool {
-        if !self.missing().is_empty() {
-            return false;
-        }
-        self.feeds.iter().enumerate().all(|(index, state)| {
-            let kind = state.feed.kind;
-            let presence = self.kinds.get(&kind).map(Vanishing::presence);
-            state.listed
-                || presence == Some(Presence::Absent)
-                // One Secret that may not be read must not keep everything from being served.
-                || (kind == Kind::Secret && self.is_refused(index, now))
-        })
     }
 
     fn is_failing(&self) -> bool {

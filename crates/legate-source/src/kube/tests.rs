@@ -5,6 +5,9 @@ use serde_json::json;
 
 use super::*;
 
+mod fake;
+mod live;
+
 pub(super) fn options() -> KubeOptions {
     KubeOptions {
         ambassador_id: "default".into(),

@@ -3,8 +3,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::kube::kinds;
 use crate::kube::tests::{key, options};
+use crate::kube::{KindState, kinds};
 
 mod faults;
 mod kinds_come_and_go;

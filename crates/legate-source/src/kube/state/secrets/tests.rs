@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::kube::codes;
 use crate::kube::state::tests::{Bench, fault, incoming};
 use crate::kube::tests::options;
 
