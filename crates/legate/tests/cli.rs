@@ -284,7 +284,8 @@ fn every_diagnostic_code_is_documented() {
         legate_source::folder::I_POLLING,
         legate_source::folder::I_UNKNOWN_KIND,
     ];
-    for code in legate_compiler::codes::ALL.iter().chain(&sources) {
+    let sources = sources.iter().chain(legate_source::kube::codes::ALL);
+    for code in legate_compiler::codes::ALL.iter().chain(sources) {
         assert!(
             text.contains(&format!("| `{code}` |")),
             "{code} is not in docs/diagnostics.md"
