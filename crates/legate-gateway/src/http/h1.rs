@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
@@ -67,8 +68,7 @@ pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
         let service = service_fn(|request: Request<Incoming>| {
             let exchange = Exchange::begin(&conn, conn.port.serving());
             *conn.current.borrow_mut() = Some(Rc::clone(&exchange));
-            let answer = proxy::handle(exchange, request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            proxy::handle(exchange, request).map(Ok::<_, Infallible>)
         });
         let mut http = Box::new(builder.serve_connection(TokioIo::new(stream), service));
         let end = poll_fn(|cx| {

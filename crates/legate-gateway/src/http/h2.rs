@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -52,8 +53,7 @@ pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
         let exchange = Exchange::begin(&conn, conn.port.serving());
         // The executor is called next, on this thread, with the stream that this belongs to.
         *conn.current.borrow_mut() = Some(Rc::clone(&exchange));
-        let answer = proxy::handle(exchange, request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        proxy::handle(exchange, request).map(Ok::<_, Infallible>)
     });
     let mut http = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut told = false;

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -37,37 +38,52 @@ pub(crate) fn handle(
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<ResponseBody>> {
     let unanswered = Unanswered::new(Rc::clone(&exchange));
-    let step = begin(&exchange, request);
+    match begin(&exchange, request) {
+        Step::Answered(response) => Either::Left(async move {
+            unanswered.defuse();
+            response
+        }),
+        Step::Send(sending, request) => {
+            Either::Right(answer(exchange, unanswered, sending, request))
+        }
+    }
+}
+
+/// Sends the request and makes a response of what comes of it.
+///
+/// What the future holds is used where it lies: each binding of its own would be a second place in
+/// a future that is moved, and kept per connection.
+fn answer(
+    exchange: Rc<Exchange>,
+    unanswered: Unanswered,
+    mut sending: Sending,
+    request: Request<RequestBody>,
+) -> impl Future<Output = Response<ResponseBody>> {
     async move {
-        let response = match step {
-            Step::Answered(response) => response,
-            Step::Send(sending, request) => match exchange.target() {
-                Some(Target::Cluster {
-                    cluster: Some(cluster),
-                    policy,
-                }) => {
-                    let Sending {
-                        captured,
-                        on_upgrade,
-                        mut call,
-                        mut about,
-                    } = sending;
-                    about.policy = Some((policy, &captured));
-                    let outcome = {
-                        let pool = &exchange.conn.context.pool;
-                        let mut sending = pin!(pool.send(cluster, request, &mut call));
-                        poll_fn(|cx| match sending.as_mut().poll(cx) {
-                            Poll::Ready(result) => Poll::Ready(Ok(result)),
-                            // What is dropped then is the upstream's share of the request, and
-                            // its connection.
-                            Poll::Pending => exchange.poll_expired(cx).map(Err),
-                        })
-                        .await
-                    };
-                    finish(&exchange, outcome, &call, on_upgrade, &about)
-                }
-                _ => respond::local(&exchange, Reply::cluster_not_found(), &sending.about),
-            },
+        let response = match exchange.target() {
+            Some(Target::Cluster {
+                cluster: Some(cluster),
+                policy,
+            }) => {
+                let outcome = {
+                    let pool = &exchange.conn.context.pool;
+                    let mut attempts = pin!(pool.send(cluster, request, &mut sending.call));
+                    poll_fn(|cx| match attempts.as_mut().poll(cx) {
+                        Poll::Ready(result) => Poll::Ready(Ok(result)),
+                        // What is dropped then is the upstream's share of the request, and its
+                        // connection.
+                        Poll::Pending => exchange.poll_expired(cx).map(Err),
+                    })
+                    .await
+                };
+                let about = About {
+                    policy: Some((policy, &sending.captured)),
+                    ..sending.about
+                };
+                let on_upgrade = sending.on_upgrade.take();
+                finish(&exchange, outcome, &sending.call, on_upgrade, &about)
+            }
+            _ => respond::local(&exchange, Reply::cluster_not_found(), &sending.about),
         };
         unanswered.defuse();
         response

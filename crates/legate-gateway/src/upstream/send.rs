@@ -107,16 +107,20 @@ impl WorkerPool {
             *request.version_mut() = Version::HTTP_11;
             Ok(())
         };
-        self.attempts(cluster, shaped.map(|()| request), call)
+        let mut slot = Some(request);
+        // A block and no `async fn`: that would hold each argument twice.
+        async move {
+            shaped?;
+            self.attempts(cluster, &mut slot, call).await
+        }
     }
 
     async fn attempts(
         &self,
         cluster: &Arc<ClusterHandle>,
-        request: Result<Request<RequestBody>, ProxyError>,
+        slot: &mut Slot,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, ProxyError> {
-        let mut slot = Some(request?);
         let mut tried = Tried::default();
         let mut failure = None;
         let mut other_endpoints = 0..OTHER_ENDPOINTS;
@@ -141,11 +145,11 @@ impl WorkerPool {
                 again,
             };
             let sent = if call.upgrade {
-                attempt.upgrade(&mut slot, call).await
+                Box::pin(attempt.upgrade(slot, call)).await
             } else if cluster.is_http2() {
-                attempt.http2(&mut slot, call).await
+                attempt.http2(slot, call).await
             } else {
-                attempt.http1(&mut slot, call).await
+                attempt.http1(slot, call).await
             };
             let Failed { error, next } = match sent {
                 Ok(response) => return Ok(response),
