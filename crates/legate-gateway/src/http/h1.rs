@@ -23,6 +23,7 @@ use super::exchange::Exchange;
 use super::stream::{Transport, Watched};
 use super::watch::Patience;
 use super::{proxy, upgrade};
+use crate::clock;
 use crate::reply::Flag;
 
 /// Without a request for so long, a connection leaves hyper.
@@ -75,7 +76,8 @@ pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
             if conn.watch.is_shut() {
                 return Poll::Ready(End::Cut);
             }
-            if let Poll::Ready(result) = Pin::new(&mut *http).poll(cx) {
+            let polled = clock::turn(|| Pin::new(&mut *http).poll(cx));
+            if let Poll::Ready(result) = polled {
                 return Poll::Ready(End::Done(result));
             }
             poll_deadlines(&conn, cx)
