@@ -3,14 +3,12 @@
 //! A connection that idles for a while is taken out of hyper, so that it costs its socket and
 //! little else; it goes back in when bytes come.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
@@ -69,7 +67,7 @@ pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
         let service = service_fn(|request: Request<Incoming>| {
             let exchange = Exchange::begin(&conn, conn.port.serving());
             *conn.current.borrow_mut() = Some(Rc::clone(&exchange));
-            proxy::handle(exchange, request).map(Ok::<_, Infallible>)
+            proxy::handle(exchange, request)
         });
         let mut http = Box::new(builder.serve_connection(TokioIo::new(stream), service));
         let end = poll_fn(|cx| {
