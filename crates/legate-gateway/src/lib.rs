@@ -16,8 +16,10 @@
 //! - [`state_dir`]: the last good config on disk
 //! - `gather`, `crypto`: what both sides of a connection share
 //! - `config`: the run-time form of a snapshot; `timers`: deadlines of a worker; `drain`: readiness
+//! - `clock`: the time, read once per turn of a connection's task
 
 mod access_log;
+mod clock;
 mod config;
 mod crypto;
 mod drain;

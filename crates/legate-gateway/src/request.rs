@@ -26,9 +26,9 @@ pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod tests_support;
 
-pub(crate) use client::{ClientAddress, Peer, apply_forwarded, decide};
+pub(crate) use client::{ClientAddress, Peer, apply_forwarded, decide, value_of_digits};
 pub(crate) use facts::Facts;
-pub(crate) use hop::{check_connection_header, strip_hop_by_hop};
+pub(crate) use hop::{HopHeaders, check_connection_header, strip_hop_by_hop};
 pub(crate) use host::{HostError, effective_host};
 pub(crate) use ip::ip_allowed;
 pub(crate) use path::{PathParts, normalise_path};

@@ -7,7 +7,7 @@
 //! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its addresses come from
 //! - `balance`: which of them a request goes to
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
-//! - `send`: one request through all of that; `body`: what it carries either way
+//! - `send`, `slot`: one request through all of that; `body`: what it carries either way
 
 mod balance;
 mod body;
@@ -18,6 +18,7 @@ mod endpoints;
 mod http2;
 mod pool;
 mod send;
+mod slot;
 mod tls;
 
 #[cfg(test)]
@@ -36,7 +37,8 @@ pub(crate) use self::body::UpstreamBody;
 pub use self::cluster::ClusterCounters;
 pub(crate) use self::cluster::ClusterHandle;
 pub(crate) use self::pool::WorkerPool;
-pub(crate) use self::send::{Call, classify};
+pub(crate) use self::send::{Call, classify, outgoing};
+pub(crate) use self::slot::Slot;
 
 use self::cluster::Transport;
 use self::dns::Dns;

@@ -16,6 +16,7 @@ use legate_router::Row;
 use super::conn::Conn;
 use super::port::Serving;
 use super::record::Record;
+use crate::clock;
 use crate::config::{Plan, Target};
 use crate::reply::{Flag, Flags};
 use crate::timers::Alarm;
@@ -101,7 +102,7 @@ impl Exchange {
 
     /// A byte went either way.
     pub(crate) fn touch(&self) {
-        self.last_byte.set(Instant::now());
+        self.last_byte.set(clock::std_now());
     }
 
     /// Body bytes came from the client.
@@ -119,7 +120,7 @@ impl Exchange {
     /// The client's request is complete: the route's timeout starts.
     pub(crate) fn request_complete(&self) {
         if self.request_ended.get().is_none() {
-            let now = Instant::now();
+            let now = clock::std_now();
             self.request_ended.set(Some(now));
             if let Some(limit) = self.route_limit.get() {
                 self.alarm.set_by(now + limit);
@@ -134,7 +135,7 @@ impl Exchange {
 
     /// The upstream's response headers are here. Returns now.
     pub(crate) fn response_began(&self) -> Instant {
-        let now = Instant::now();
+        let now = clock::std_now();
         self.response_began.set(Some(now));
         self.last_byte.set(now);
         now
@@ -203,7 +204,7 @@ impl Exchange {
         if self.ended.replace(true) {
             return;
         }
-        let now = Instant::now();
+        let now = clock::std_now();
         self.conn.watch.request_ended(now);
         let times = super::record::Times {
             started: self.started,

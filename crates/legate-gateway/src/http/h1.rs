@@ -3,7 +3,6 @@
 //! A connection that idles for a while is taken out of hyper, so that it costs its socket and
 //! little else; it goes back in when bytes come.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -22,6 +21,7 @@ use super::exchange::Exchange;
 use super::stream::{Transport, Watched};
 use super::watch::Patience;
 use super::{proxy, upgrade};
+use crate::clock;
 use crate::reply::Flag;
 
 /// Without a request for so long, a connection leaves hyper.
@@ -67,15 +67,15 @@ pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
         let service = service_fn(|request: Request<Incoming>| {
             let exchange = Exchange::begin(&conn, conn.port.serving());
             *conn.current.borrow_mut() = Some(Rc::clone(&exchange));
-            let answer = proxy::handle(exchange, request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            proxy::handle(exchange, request)
         });
         let mut http = Box::new(builder.serve_connection(TokioIo::new(stream), service));
         let end = poll_fn(|cx| {
             if conn.watch.is_shut() {
                 return Poll::Ready(End::Cut);
             }
-            if let Poll::Ready(result) = Pin::new(&mut *http).poll(cx) {
+            let polled = clock::turn(|| Pin::new(&mut *http).poll(cx));
+            if let Poll::Ready(result) = polled {
                 return Poll::Ready(End::Done(result));
             }
             poll_deadlines(&conn, cx)

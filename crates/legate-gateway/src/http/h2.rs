@@ -1,6 +1,5 @@
 //! Serving HTTP/2 on a connection: hyper's state machine under our limits, a task per stream.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -52,8 +51,7 @@ pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
         let exchange = Exchange::begin(&conn, conn.port.serving());
         // The executor is called next, on this thread, with the stream that this belongs to.
         *conn.current.borrow_mut() = Some(Rc::clone(&exchange));
-        let answer = proxy::handle(exchange, request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        proxy::handle(exchange, request)
     });
     let mut http = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut told = false;

@@ -3,12 +3,14 @@
 //! Stages in their fixed order: everything up to the target is [`route`]'s; then the upgrade check,
 //! request headers and path, sending, and the response ([`respond`]).
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -27,7 +29,7 @@ use crate::error::{ErrorKind, ProxyError};
 use crate::reply::{Flag, Flags, Reply, is_grpc};
 use crate::request::facts::Captured;
 use crate::request::{CompiledHost, CompiledPolicy, Facts};
-use crate::upstream::{Call, ClusterHandle, UpstreamBody};
+use crate::upstream::{Call, ClusterHandle, Slot, UpstreamBody, outgoing};
 
 /// Answers one request. Everything up to the sending happens at once; the future that is returned
 /// is small, because each connection has room for one. Dropped before its end, it notes that the
@@ -35,59 +37,74 @@ use crate::upstream::{Call, ClusterHandle, UpstreamBody};
 pub(crate) fn handle(
     exchange: Rc<Exchange>,
     request: Request<Incoming>,
-) -> impl Future<Output = Response<ResponseBody>> {
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
     let unanswered = Unanswered::new(Rc::clone(&exchange));
-    let step = begin(&exchange, request);
+    match begin(&exchange, request) {
+        Step::Answered(response) => Either::Left(async move {
+            unanswered.defuse();
+            Ok(response)
+        }),
+        Step::Send(sending) => Either::Right(answer(exchange, unanswered, sending)),
+    }
+}
+
+/// Sends the request and makes a response of what comes of it.
+///
+/// What the future holds is used where it lies: each binding of its own would be a second place in
+/// a future that is moved, and kept per connection.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function holds its arguments twice"
+)]
+fn answer(
+    exchange: Rc<Exchange>,
+    unanswered: Unanswered,
+    mut sending: Sending,
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
     async move {
-        let response = match step {
-            Step::Answered(response) => response,
-            Step::Send(sending, request) => match exchange.target() {
-                Some(Target::Cluster {
-                    cluster: Some(cluster),
-                    policy,
-                }) => {
-                    let Sending {
-                        captured,
-                        on_upgrade,
-                        mut call,
-                        mut about,
-                    } = sending;
-                    about.policy = Some((policy, &captured));
-                    let outcome = {
-                        let pool = &exchange.conn.context.pool;
-                        let mut sending = pin!(pool.send(cluster, request, &mut call));
-                        poll_fn(|cx| match sending.as_mut().poll(cx) {
-                            Poll::Ready(result) => Poll::Ready(Ok(result)),
-                            // What is dropped then is the upstream's share of the request, and
-                            // its connection.
-                            Poll::Pending => exchange.poll_expired(cx).map(Err),
-                        })
-                        .await
-                    };
-                    finish(&exchange, outcome, &call, on_upgrade, &about)
-                }
-                _ => respond::local(&exchange, Reply::cluster_not_found(), &sending.about),
-            },
+        let response = match exchange.target() {
+            Some(Target::Cluster {
+                cluster: Some(cluster),
+                policy,
+            }) => {
+                let outcome = {
+                    let pool = &exchange.conn.context.pool;
+                    let slot = &mut sending.slot;
+                    let mut sent = pin!(pool.send_slot(cluster, slot, &mut sending.call));
+                    poll_fn(|cx| match sent.as_mut().poll(cx) {
+                        Poll::Ready(result) => Poll::Ready(Ok(result)),
+                        // What is dropped then is the upstream's share of the request, and its
+                        // connection.
+                        Poll::Pending => exchange.poll_expired(cx).map(Err),
+                    })
+                    .await
+                };
+                sending.slot.clear();
+                let about = About {
+                    policy: Some((policy, &sending.captured)),
+                    ..sending.about
+                };
+                let on_upgrade = sending.on_upgrade.take();
+                finish(&exchange, outcome, &sending.call, on_upgrade, &about)
+            }
+            _ => respond::local(&exchange, Reply::cluster_not_found(), &sending.about),
         };
         unanswered.defuse();
-        response
+        Ok(response)
     }
 }
 
 /// What follows from a request's headers.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per request, and boxing would cost an allocation each"
-)]
 enum Step {
     /// A reply of ours.
     Answered(Response<ResponseBody>),
     /// The request as it is to be sent.
-    Send(Sending, Request<RequestBody>),
+    Send(Sending),
 }
 
-/// What is needed once the upstream has answered.
+/// What is sent, and what is needed once the upstream has answered.
 struct Sending {
+    slot: Slot,
     captured: Captured,
     on_upgrade: Option<OnUpgrade>,
     call: Call,
@@ -131,17 +148,31 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Step {
         };
         return Step::Answered(respond::local(exchange, reply, &about));
     }
-    let sending = Sending {
-        captured,
-        on_upgrade,
-        call: Call {
-            upgrade,
-            bodyless: body.is_end_stream(),
-            ..Call::default()
-        },
-        about,
+    let call = Call {
+        upgrade,
+        bodyless: body.is_end_stream(),
+        ..Call::default()
     };
-    Step::Send(sending, Request::from_parts(head, body))
+    let slot = match cluster {
+        Some(cluster) => outgoing(cluster, Request::from_parts(head, body), &call),
+        None => Ok(Slot::empty()),
+    };
+    match slot {
+        Ok(slot) => Step::Send(Sending {
+            slot,
+            captured,
+            on_upgrade,
+            call,
+            about,
+        }),
+        Err(error) => {
+            let about = About {
+                policy: Some((policy, &captured)),
+                ..about
+            };
+            Step::Answered(finish(exchange, Ok(Err(error)), &call, on_upgrade, &about))
+        }
+    }
 }
 
 /// Copies what the access log wants of the request as it is now.

@@ -10,7 +10,7 @@ use super::body::ResponseBody;
 use super::exchange::Exchange;
 use crate::reply::Reply;
 use crate::request::facts::{Captured, Facts};
-use crate::request::{CompiledPolicy, strip_hop_by_hop};
+use crate::request::{CompiledPolicy, HopHeaders};
 use crate::upstream::UpstreamBody;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
@@ -56,13 +56,14 @@ pub(crate) fn upstream(
     exchange.record.borrow_mut().from_upstream = true;
     let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_11;
-    strip_hop_by_hop(&mut head.headers, false);
+    let hop = HopHeaders::scan(&head.headers);
+    hop.strip(&mut head.headers, false);
     if head.status == StatusCode::NOT_MODIFIED {
         // It would describe a body that hyper cannot see.
         head.headers.remove(CONTENT_LENGTH);
     }
     let trailers = about.version == Version::HTTP_2;
-    if !trailers {
+    if !trailers && hop.trailer {
         head.headers.remove(TRAILER);
     }
     edit(exchange, &mut head.headers, head.status, about);
@@ -72,7 +73,8 @@ pub(crate) fn upstream(
     {
         let elapsed = now.saturating_duration_since(sent_at).as_millis();
         let millis = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        head.headers.insert(SERVICE_TIME, HeaderValue::from(millis));
+        head.headers
+            .insert(SERVICE_TIME, crate::request::value_of_digits(millis));
     }
     finish(
         exchange,

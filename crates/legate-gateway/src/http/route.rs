@@ -17,8 +17,8 @@ use crate::config::{Plan, PortConfig, Target};
 use crate::drain::Lifecycle;
 use crate::reply::Reply;
 use crate::request::{
-    self, HostError, PathParts, apply_forwarded, check_connection_header, effective_host,
-    https_redirect_location, ip_allowed, normalise_path, strip_hop_by_hop,
+    self, HopHeaders, HostError, PathParts, apply_forwarded, check_connection_header,
+    effective_host, https_redirect_location, ip_allowed, normalise_path,
 };
 use crate::tls::{TlsChain, covers, same_policy};
 
@@ -56,9 +56,12 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
     if head.version < Version::HTTP_11 {
         return Err(Reply::low_version());
     }
-    check_connection_header(&head.headers)?;
-    let wanted = wanted(head);
-    strip_hop_by_hop(&mut head.headers, matches!(wanted, Wanted::Upgrade(_)));
+    let hop = HopHeaders::scan(&head.headers);
+    if hop.connection {
+        check_connection_header(&head.headers)?;
+    }
+    let wanted = wanted(head, &hop);
+    hop.strip(&mut head.headers, matches!(wanted, Wanted::Upgrade(_)));
     if head.version == Version::HTTP_2 {
         join_cookies(&mut head.headers);
         if head.headers.len() > MAX_HEADERS {
@@ -122,9 +125,7 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
     };
     answer_here(conn, row, target, forwarded.scheme, &host, &path)?;
 
-    let same_host = headers
-        .get(HOST)
-        .is_some_and(|sent| sent.as_bytes().eq_ignore_ascii_case(host.as_bytes()));
+    let same_host = is_as_sent(head, config, &host);
     let (path, original) = new_path(config, row, target, &path);
     Ok(Forward {
         path,
@@ -133,6 +134,14 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
         scheme: forwarded.scheme,
         upgrade,
     })
+}
+
+/// Whether the Host header says what the host is.
+fn is_as_sent(head: &Parts, config: &PortConfig, host: &str) -> bool {
+    // Taken from there, and nothing from it: there is nothing to compare.
+    let taken = head.uri.authority().is_none() && config.strip_ports.is_none();
+    let equals = |sent: &HeaderValue| sent.as_bytes().eq_ignore_ascii_case(host.as_bytes());
+    taken || head.headers.get(HOST).is_some_and(equals)
 }
 
 fn bad_host(error: HostError) -> Reply {
@@ -264,14 +273,14 @@ fn new_path(
 }
 
 /// What the client asks to change to.
-fn wanted(head: &Parts) -> Wanted {
+fn wanted(head: &Parts, hop: &HopHeaders) -> Wanted {
     if head.method == Method::CONNECT {
         return match head.extensions.get::<Protocol>() {
             Some(protocol) => Wanted::Upgrade(protocol.as_str().to_owned()),
             None => Wanted::Tunnel,
         };
     }
-    if head.version != Version::HTTP_11 {
+    if head.version != Version::HTTP_11 || !hop.upgrade {
         return Wanted::Nothing;
     }
     let Some(token) = head

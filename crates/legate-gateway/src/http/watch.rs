@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::timers::{Alarm, Timers};
 
 /// What the stream, the requests and the driver of a connection tell each other.
@@ -107,7 +108,7 @@ impl Watch {
         let start = if self.state.get() == State::Reading {
             self.since.get()
         } else {
-            Instant::now()
+            clock::std_now()
         };
         self.active.set(self.active.get().saturating_add(1));
         self.state.set(State::Busy);

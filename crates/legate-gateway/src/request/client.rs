@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{EXPECT, HeaderName, HeaderValue};
 use legate_config::http::HttpSettings;
@@ -131,10 +131,14 @@ pub(crate) fn apply_forwarded(
     tls: bool,
     settings: &HttpSettings,
 ) -> Forwarded {
-    remove_proxy_headers(headers);
+    let was_forwarded = remove_proxy_headers(headers);
     if settings.use_remote_address {
-        let appended = append_peer(headers, peer);
-        headers.insert(X_FORWARDED_FOR, appended);
+        let forwarded_for = if was_forwarded {
+            append_peer(headers, peer)
+        } else {
+            peer.text.clone()
+        };
+        headers.insert(X_FORWARDED_FOR, forwarded_for);
     }
     let forwarded = forwarded_proto(headers, tls, settings);
     if !settings.suppress_envoy_headers {
@@ -151,13 +155,16 @@ pub(crate) fn apply_forwarded(
     forwarded
 }
 
-/// One walk over the names; the removals, which are the rare case, hash.
-fn remove_proxy_headers(headers: &mut HeaderMap) {
+/// One walk over the names; the removals, which are the rare case, hash. Whether there is an
+/// `x-forwarded-for`.
+fn remove_proxy_headers(headers: &mut HeaderMap) -> bool {
+    let mut forwarded_for = false;
     let mut envoy = false;
     let mut certificate = false;
     let mut expect = false;
     for name in headers.keys() {
         let name = name.as_str();
+        forwarded_for |= name == "x-forwarded-for";
         envoy |= name.starts_with("x-envoy-");
         certificate |= name == "x-forwarded-client-cert";
         expect |= name == "expect";
@@ -174,12 +181,10 @@ fn remove_proxy_headers(headers: &mut HeaderMap) {
         // hyper answers `100-continue` itself.
         headers.remove(EXPECT);
     }
+    forwarded_for
 }
 
 fn append_peer(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
-    if !headers.contains_key(X_FORWARDED_FOR) {
-        return peer.text.clone();
-    }
     let lines = headers.get_all(X_FORWARDED_FOR);
     let mut joined = Vec::with_capacity(128);
     for line in lines.iter().filter(|line| !line.is_empty()) {
@@ -222,6 +227,42 @@ fn ip_value(ip: IpAddr) -> HeaderValue {
 
 thread_local! {
     static RANDOM: RefCell<SmallRng> = RefCell::new(SmallRng::from_os_rng());
+    /// Room for the values of many requests: a piece of it costs neither an allocation when it is
+    /// made nor one when it is shared.
+    static ROOM: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// Bytes that are allocated at once for short values.
+const BLOCK: usize = 4096;
+
+/// A short header value, as a piece of a block that many share.
+fn short_value(text: &[u8]) -> Option<HeaderValue> {
+    let piece = ROOM.with_borrow_mut(|room| {
+        if room.capacity() < text.len() {
+            *room = BytesMut::with_capacity(BLOCK.max(text.len()));
+        }
+        room.extend_from_slice(text);
+        room.split().freeze()
+    });
+    HeaderValue::from_maybe_shared(piece).ok()
+}
+
+/// A number as a header value.
+pub(crate) fn value_of_digits(number: u64) -> HeaderValue {
+    let mut text = [b'0'; 20];
+    let mut start = text.len();
+    let mut rest = number;
+    for (at, slot) in text.iter_mut().enumerate().rev() {
+        *slot = b'0' | u8::try_from(rest % 10).unwrap_or(0);
+        start = at;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.get(start..)
+        .and_then(short_value)
+        .unwrap_or_else(|| HeaderValue::from(number))
 }
 
 /// 64 random bits from this thread's generator. Fast, and not for secrets.
@@ -235,15 +276,16 @@ fn request_id() -> HeaderValue {
     let high = (random_u64() & !0xf000) | 0x4000;
     let low = (random_u64() & !(0b11 << 62)) | (0b10 << 62);
     let mut text = [b'-'; 36];
-    let mut bits = (u128::from(high) << 64) | u128::from(low);
-    for (at, slot) in text.iter_mut().enumerate() {
-        if !matches!(at, 8 | 13 | 18 | 23) {
-            let digit = usize::try_from(bits >> 124).unwrap_or(0);
-            *slot = HEX.get(digit).copied().unwrap_or(b'0');
-            bits <<= 4;
+    let mut places = text.iter_mut().enumerate();
+    for byte in high.to_be_bytes().into_iter().chain(low.to_be_bytes()) {
+        for digit in [byte >> 4, byte & 15] {
+            let place = places.find(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+            if let Some((_, place)) = place {
+                *place = HEX.get(usize::from(digit)).copied().unwrap_or(b'0');
+            }
         }
     }
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    short_value(&text).unwrap_or_else(|| HeaderValue::from_static("-"))
 }
 
 #[cfg(test)]

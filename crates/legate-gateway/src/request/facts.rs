@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Version};
-use smallvec::SmallVec;
 
 use super::client::ClientAddress;
 use crate::reply::Flags;
@@ -166,5 +165,5 @@ impl CaptureNames {
 /// Copies of headers, in the order of their [`CaptureNames`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Captured {
-    values: SmallVec<[Option<HeaderValue>; 4]>,
+    values: Vec<Option<HeaderValue>>,
 }

@@ -42,51 +42,31 @@ pub(crate) fn check_connection_header(headers: &HeaderMap) -> Result<(), Reply> 
 /// Removes what concerns one connection only. With `keep_upgrade`, `upgrade` and a `connection`
 /// that names it stay.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
-    let found = Found::scan(headers);
-    if found.connection {
-        for name in nominated(headers) {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
-    }
-    if found.keep_alive {
-        headers.remove(KEEP_ALIVE);
-    }
-    if found.proxy_connection {
-        headers.remove(PROXY_CONNECTION);
-    }
-    if found.transfer_encoding {
-        headers.remove(TRANSFER_ENCODING);
-    }
-    if found.te {
-        reduce_te(headers);
-    }
-    if found.upgrade {
-        if keep_upgrade {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        } else {
-            headers.remove(UPGRADE);
-        }
-    }
+    HopHeaders::scan(headers).strip(headers, keep_upgrade);
 }
 
-/// Which of the headers are there: one walk over the names instead of six hashed look-ups.
+/// Which of the headers are there: one walk over the names instead of a hashed look-up for each.
 #[derive(Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "one independent answer per header"
 )]
-struct Found {
-    connection: bool,
+pub(crate) struct HopHeaders {
+    /// `connection`
+    pub(crate) connection: bool,
     keep_alive: bool,
     proxy_connection: bool,
     transfer_encoding: bool,
     te: bool,
-    upgrade: bool,
+    /// `trailer`
+    pub(crate) trailer: bool,
+    /// `upgrade`
+    pub(crate) upgrade: bool,
 }
 
-impl Found {
-    fn scan(headers: &HeaderMap) -> Self {
+impl HopHeaders {
+    /// Looks which are there.
+    pub(crate) fn scan(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         for name in headers.keys() {
             match name.as_str() {
@@ -95,11 +75,41 @@ impl Found {
                 "proxy-connection" => found.proxy_connection = true,
                 "transfer-encoding" => found.transfer_encoding = true,
                 "te" => found.te = true,
+                "trailer" => found.trailer = true,
                 "upgrade" => found.upgrade = true,
                 _ => {}
             }
         }
         found
+    }
+
+    /// As [`strip_hop_by_hop`], of the headers that were scanned.
+    pub(crate) fn strip(&self, headers: &mut HeaderMap, keep_upgrade: bool) {
+        if self.connection {
+            for name in nominated(headers) {
+                headers.remove(name);
+            }
+            headers.remove(CONNECTION);
+        }
+        if self.keep_alive {
+            headers.remove(KEEP_ALIVE);
+        }
+        if self.proxy_connection {
+            headers.remove(PROXY_CONNECTION);
+        }
+        if self.transfer_encoding {
+            headers.remove(TRANSFER_ENCODING);
+        }
+        if self.te {
+            reduce_te(headers);
+        }
+        if self.upgrade {
+            if keep_upgrade {
+                headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            } else {
+                headers.remove(UPGRADE);
+            }
+        }
     }
 }
 

@@ -23,8 +23,13 @@ pub(crate) fn effective_host<'a>(
     strip_ports: Option<&[u16]>,
 ) -> Result<Cow<'a, str>, HostError> {
     let raw = raw_host(uri, headers)?;
-    if !raw.bytes().all(is_host_byte) {
-        return Err(HostError::Invalid);
+    let mut upper = false;
+    for byte in raw.bytes() {
+        match CLASS.get(usize::from(byte)) {
+            Some(&PLAIN) => {}
+            Some(&UPPER) => upper = true,
+            _ => return Err(HostError::Invalid),
+        }
     }
     let host = match strip_ports {
         Some(ports) => without_port(raw, ports),
@@ -33,7 +38,7 @@ pub(crate) fn effective_host<'a>(
     if host.is_empty() {
         return Err(HostError::Missing);
     }
-    Ok(if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    Ok(if upper {
         Cow::Owned(host.to_ascii_lowercase())
     } else {
         Cow::Borrowed(host)
@@ -58,9 +63,36 @@ fn raw_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, HostErr
 
 /// Registered names, IP literals and a port; `%` and the sub-delimiters because RFC 3986 has them.
 /// No `@`: user information is refused.
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(&byte)
+const fn class(byte: u8) -> u8 {
+    match byte {
+        b'A'..=b'Z' => UPPER,
+        b'a'..=b'z' | b'0'..=b'9' => PLAIN,
+        b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' => PLAIN,
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => PLAIN,
+        _ => FOREIGN,
+    }
 }
+
+const FOREIGN: u8 = 0;
+const PLAIN: u8 = 1;
+const UPPER: u8 = 2;
+
+#[allow(
+    clippy::indexing_slicing,
+    reason = "evaluated when compiling, where out of bounds is an error"
+)]
+static CLASS: [u8; 256] = {
+    let mut table = [FOREIGN; 256];
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = class(byte);
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    table
+};
 
 fn without_port<'a>(host: &'a str, ports: &[u16]) -> &'a str {
     let Some((name, port)) = host.rsplit_once(':') else {

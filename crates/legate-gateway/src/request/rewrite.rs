@@ -49,11 +49,20 @@ impl CompiledRewrite {
     pub(super) fn apply(&self, path: &str) -> Option<String> {
         let new = match self {
             Self::Keep => return None,
+            // The usual rewrite to what is there already makes no new path.
+            Self::Prefix { matched, with } if path.get(..*matched) == Some(with) => return None,
             Self::Prefix { matched, with } => replace_prefix(path, *matched, with)?,
+            Self::Full(text) if text == path => return None,
             Self::Full(text) => text.clone(),
-            Self::Regex(replace) => replace.apply(path)?,
+            Self::Regex(replace) => {
+                let new = replace.apply(path)?;
+                if new == path {
+                    return None;
+                }
+                new
+            }
         };
-        (new != path).then_some(new)
+        Some(new)
     }
 }
 

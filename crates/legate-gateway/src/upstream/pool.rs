@@ -21,6 +21,7 @@ use super::body::RequestBody;
 use super::cluster::{Active, ClusterHandle, Transport};
 use super::connect::{self, Heard};
 use super::http2::{Http2, LocalExec};
+use crate::clock;
 use crate::error::{ErrorKind, ProxyError};
 
 /// Head of a response that we accept; as Envoy's default.
@@ -297,7 +298,7 @@ impl Bucket {
         }
         self.idle.borrow_mut().push(Idle {
             connection,
-            since: Instant::now(),
+            since: clock::now(),
             timeout,
         });
     }

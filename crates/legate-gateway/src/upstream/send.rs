@@ -6,7 +6,6 @@
 //! - a reused connection closed before a response byte: GET, HEAD, OPTIONS without body, once.
 
 use std::error::Error;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,13 +17,14 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use tokio::time::Instant;
 
 use super::balance::{self, Tried};
 use super::body::{RequestBody, RequestBodyError, UpstreamBody};
 use super::cluster::{Active, ClusterHandle};
 use super::http2;
 use super::pool::{Bucket, Held, Http1, Lease, WorkerPool};
+use super::slot::Slot;
+use crate::clock;
 use crate::error::{ErrorKind, ProxyError};
 
 /// Other endpoints that are tried when a connect fails.
@@ -46,10 +46,6 @@ pub(crate) struct Call {
     /// Out: when the last attempt was handed to its connection.
     pub(crate) sent_at: Option<StdInstant>,
 }
-
-/// The request to be sent, or what of it could be sent again. It has one place for the whole of a
-/// call, so that the futures of the steps need not each hold one.
-type Slot = Option<Request<RequestBody>>;
 
 /// A failed attempt.
 struct Failed {
@@ -82,41 +78,14 @@ struct Attempt<'a> {
 impl WorkerPool {
     /// Sends a request to a cluster and waits for the response's head.
     ///
-    /// The request has its final headers, `host` included, and an origin-form URI. Dropping the
-    /// future abandons the request: its connection is closed (HTTP/2: its stream reset).
-    pub(crate) fn send<'a, B>(
-        self: &'a Rc<Self>,
-        cluster: &'a Arc<ClusterHandle>,
-        request: Request<B>,
-        call: &'a mut Call,
-    ) -> impl Future<Output = Result<Response<UpstreamBody>, ProxyError>> + use<'a, B>
-    where
-        B: http_body::Body<Data = Bytes> + Unpin + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let mut request = request.map(|body| {
-            if call.bodyless || body.is_end_stream() {
-                RequestBody::Empty
-            } else {
-                RequestBody::streaming(body)
-            }
-        });
-        let shaped = if cluster.is_http2() && !call.upgrade {
-            http2::shape(&mut request, cluster.is_tls())
-        } else {
-            *request.version_mut() = Version::HTTP_11;
-            Ok(())
-        };
-        self.attempts(cluster, shaped.map(|()| request), call)
-    }
-
-    async fn attempts(
+    /// Dropping the future abandons the request: its connection is closed (HTTP/2: its stream
+    /// reset).
+    pub(crate) async fn send_slot(
         &self,
         cluster: &Arc<ClusterHandle>,
-        request: Result<Request<RequestBody>, ProxyError>,
+        slot: &mut Slot,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, ProxyError> {
-        let mut slot = Some(request?);
         let mut tried = Tried::default();
         let mut failure = None;
         let mut other_endpoints = 0..OTHER_ENDPOINTS;
@@ -141,11 +110,11 @@ impl WorkerPool {
                 again,
             };
             let sent = if call.upgrade {
-                attempt.upgrade(&mut slot, call).await
+                Box::pin(attempt.upgrade(slot, call)).await
             } else if cluster.is_http2() {
-                attempt.http2(&mut slot, call).await
+                attempt.http2(slot, call).await
             } else {
-                attempt.http1(&mut slot, call).await
+                attempt.http1(slot, call).await
             };
             let Failed { error, next } = match sent {
                 Ok(response) => return Ok(response),
@@ -161,6 +130,32 @@ impl WorkerPool {
     }
 }
 
+/// Gives a request to a cluster the form in which it is sent. It has its final headers, `host`
+/// included, and an origin-form URI.
+pub(crate) fn outgoing<B>(
+    cluster: &ClusterHandle,
+    request: Request<B>,
+    call: &Call,
+) -> Result<Slot, ProxyError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut request = request.map(|body| {
+        if call.bodyless || body.is_end_stream() {
+            RequestBody::Empty
+        } else {
+            RequestBody::streaming(body)
+        }
+    });
+    if cluster.is_http2() && !call.upgrade {
+        http2::shape(&mut request, cluster.is_tls())?;
+    } else {
+        *request.version_mut() = Version::HTTP_11;
+    }
+    Ok(Slot::of(request))
+}
+
 /// The next endpoint: one that was not tried; a request that was sent before may go where it was,
 /// one whose connect failed may not.
 fn choose(cluster: &ClusterHandle, tried: &Tried, again: bool) -> Option<SocketAddr> {
@@ -170,6 +165,24 @@ fn choose(cluster: &ClusterHandle, tried: &Tried, again: bool) -> Option<SocketA
             .then(|| balance::next(&list.addresses, &cluster.cursor, &Tried::default()))
             .flatten()
     })
+}
+
+#[cfg(test)]
+impl WorkerPool {
+    /// Both steps at once.
+    pub(super) async fn send<B>(
+        &self,
+        cluster: &Arc<ClusterHandle>,
+        request: Request<B>,
+        call: &mut Call,
+    ) -> Result<Response<UpstreamBody>, ProxyError>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut slot = outgoing(cluster, request, call)?;
+        self.send_slot(cluster, &mut slot, call).await
+    }
 }
 
 // === impl Attempt ===
@@ -182,7 +195,7 @@ impl Attempt<'_> {
     ) -> Result<Response<UpstreamBody>, Failed> {
         let class = self.cluster.transport.load().class;
         let mut bucket = self.pool.bucket(class, self.address);
-        let now = Instant::now();
+        let now = clock::now();
         call.sent_at = Some(now.into_std());
         let pooled = if self.again {
             None
@@ -195,7 +208,7 @@ impl Attempt<'_> {
             None => {
                 let opened;
                 (opened, bucket) = Box::pin(self.connect_http1()).await?;
-                call.sent_at = Some(StdInstant::now());
+                call.sent_at = Some(clock::std_now());
                 opened
             }
         };
@@ -218,7 +231,7 @@ impl Attempt<'_> {
             }
             Err(error) => {
                 if connection.heard.get() {
-                    *slot = None;
+                    *slot = Slot::empty();
                 }
                 Err(self.failed(error, slot))
             }
@@ -242,7 +255,7 @@ impl Attempt<'_> {
         let (mut connection, _) = Box::pin(self.connect_http1()).await?;
         let counted = Active::request(self.cluster.shard(self.pool.worker));
         call.local = connection.local;
-        call.sent_at = Some(StdInstant::now());
+        call.sent_at = Some(clock::std_now());
         let request = self.take(slot, false)?;
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
@@ -278,7 +291,7 @@ impl Attempt<'_> {
         };
         let counted = Active::request(self.cluster.shard(self.pool.worker));
         call.local = stream.connection.local;
-        call.sent_at = Some(StdInstant::now());
+        call.sent_at = Some(clock::std_now());
         let request = self.take(slot, stream.reused)?;
         let sending = stream.connection.send(request);
         match sending.await {
@@ -305,25 +318,20 @@ impl Attempt<'_> {
             Method::GET | Method::HEAD | Method::OPTIONS
         );
         if reused && !self.again && safe && matches!(request.body(), RequestBody::Empty) {
-            let mut copy = Request::new(RequestBody::Empty);
-            copy.method_mut().clone_from(request.method());
-            copy.uri_mut().clone_from(request.uri());
-            *copy.version_mut() = request.version();
-            copy.headers_mut().clone_from(request.headers());
-            *slot = Some(copy);
+            slot.keep(&request);
         }
         Ok(request)
     }
 
     /// What follows from a failed sending; the slot holds the copy if there is one.
     fn failed(&self, mut error: TrySendError<Request<RequestBody>>, slot: &mut Slot) -> Failed {
-        let unsent = error.take_message();
+        let unsent = error.take_message().map(Slot::of);
         let error = classify(&error.into_error());
         let may_repeat = unsent.is_some() || error.kind() == ErrorKind::ConnectionTerminated;
-        if unsent.is_some() {
+        if let Some(unsent) = unsent {
             *slot = unsent;
         }
-        let next = if !self.again && may_repeat && slot.is_some() {
+        let next = if !self.again && may_repeat && !slot.is_empty() {
             Next::Again
         } else {
             Next::Stop

@@ -170,3 +170,10 @@ fn request_ids_are_fresh_uuids_unless_kept() {
     apply_forwarded(&mut map, &peer, &client, false, &settings);
     assert_eq!(values(&map, "x-request-id"), ["mine"]);
 }
+
+#[test]
+fn numbers_become_values() {
+    for number in [0, 7, 10, 12_345, u64::MAX] {
+        assert_eq!(value_of_digits(number), number.to_string());
+    }
+}
