@@ -111,15 +111,25 @@ impl StatusHandle {
         Arc::clone(&self.counters)
     }
 
+    /// Waits until what is due was written, for about a second at most. For one who is about to
+    /// give up the lead.
+    pub async fn flush(&self) {
+        self.finish(false).await;
+    }
+
     /// Ends it, after what is due was written, for which there is about a second.
     pub async fn shutdown(self) {
-        let (done, ended) = oneshot::channel();
-        if self.messages.send(Message::Shutdown(done)).is_ok() {
-            // It may have ended by itself meanwhile.
-            let _ = ended.await;
-        }
+        self.finish(true).await;
         // A panic was counted and logged by the task.
         let _ = self.task.await;
+    }
+
+    async fn finish(&self, end: bool) {
+        let (done, finished) = oneshot::channel();
+        if self.messages.send(Message::Flush { done, end }).is_ok() {
+            // It may have ended by itself meanwhile.
+            let _ = finished.await;
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use legate_source::Observed;
 use serde_json::{Value, json};
 
 use self::crds::{Crds, Dialect};
-use self::slot::{Slot, Slots};
+use self::slot::{Look, Slot, Slots};
 use super::conditions::bounded;
 use super::counters::StatusCounters;
 use super::events::About;
@@ -138,8 +138,15 @@ impl Board {
         }
         for observed in observed {
             let key = observed.key.clone();
-            if self.slots.observed(&key, observed.into()) {
-                self.dirty.insert(key);
+            match self.slots.observed(&key, observed.into()) {
+                Look::New => {
+                    self.crds.hint(key.kind);
+                    self.dirty.insert(key);
+                }
+                Look::Changed => {
+                    self.dirty.insert(key);
+                }
+                Look::Known => {}
             }
         }
     }

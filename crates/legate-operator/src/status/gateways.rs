@@ -135,6 +135,11 @@ impl Gateways {
         self.counted.len()
     }
 
+    /// The snapshot that all of them serve, or a later one; `None` without gateways.
+    pub(super) fn common(&self) -> Option<u64> {
+        self.counted.values().map(|gateway| gateway.snapshot).min()
+    }
+
     /// How many of them serve a snapshot or a later one.
     pub(super) fn at_or_after(&self, snapshot: u64) -> usize {
         self.counted

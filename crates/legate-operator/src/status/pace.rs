@@ -75,18 +75,26 @@ impl Valve {
         let mut valve = Self {
             opens: now,
             faults: 0,
-            trying: false,
+            trying: true,
         };
         valve.fault(now, wait, seed);
         valve
     }
 
-    /// Another fault.
+    /// Another fault. Answers to requests that were under way when it was shut say nothing new.
     pub(super) fn fault(&mut self, now: Instant, wait: Option<Duration>, seed: impl Hash) {
+        if !self.trying && now < self.opens {
+            return;
+        }
         self.faults = self.faults.saturating_add(1);
         self.trying = false;
         let own = back_off(self.faults, seed);
         self.opens = now + wait.map_or(own, |wait| wait.max(own));
+    }
+
+    /// Faults of requests that tried.
+    pub(super) fn faults(&self) -> u32 {
+        self.faults
     }
 
     /// When a request may be tried; `None` = now, and the caller does try it.
@@ -175,7 +183,11 @@ mod tests {
         assert!(valve.ask(then).is_some());
         valve.give_up();
         assert_eq!(valve.ask(then), None);
+        assert_eq!(valve.faults(), 1);
         valve.fault(then, None, "x");
         assert!(valve.ask(then).is_some());
+        // Stragglers do not count.
+        valve.fault(then, None, "x");
+        assert_eq!(valve.faults(), 2);
     }
 }

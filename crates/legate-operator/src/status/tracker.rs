@@ -63,8 +63,10 @@ pub(super) struct Tracker {
     gateways: Gateways,
     /// What gateways reject, by object: who, of which snapshot, and why.
     rejections: BTreeMap<ObjectKey, Vec<Rejection>>,
-    /// Objects whose gate waits for something.
+    /// Objects whose gate waits for gateways.
     pending: BTreeSet<ObjectKey>,
+    /// Objects that wait for the endpoints of their clusters.
+    without_endpoints: BTreeSet<ObjectKey>,
     /// Whether any compile was seen: before, nobody knows what is ours.
     compiled: bool,
     leader_since: Option<Instant>,
@@ -112,7 +114,7 @@ impl Tracker {
         }
         dirty.extend(self.index.update(&newest.snapshot));
         self.walk(newest, now, &mut dirty);
-        dirty.extend(self.pending.iter().cloned());
+        dirty.append(&mut self.without_endpoints);
         for key in &dirty {
             self.advance(key, now);
         }
@@ -183,7 +185,10 @@ impl Tracker {
                 tracked.progress.held = false;
                 false
             }
-            (Some(_), Presence::WithoutEndpoints) => false,
+            (Some(_), Presence::WithoutEndpoints) => {
+                self.without_endpoints.insert(key.clone());
+                false
+            }
             (Some(_), Presence::Whole) => true,
         };
         if whole && tracked.progress.since.is_none() {
@@ -196,12 +201,29 @@ impl Tracker {
 
     /// Takes what a gateway reports. The objects whose status may have to change.
     pub(super) fn gateway(&mut self, event: GatewayEvent, now: Instant) -> BTreeSet<ObjectKey> {
+        let before = self.gateways.len();
         let changes = self.gateways.event(event, now);
-        self.changed(&changes)
+        self.changed(&changes, before)
     }
 
-    fn changed(&mut self, changes: &Changes) -> BTreeSet<ObjectKey> {
-        let mut dirty = self.pending.clone();
+    /// The objects that other gateways than before may decide. Those that still wait for one of
+    /// them are not among them: that another one applied them is no news.
+    fn changed(&mut self, changes: &Changes, before: usize) -> BTreeSet<ObjectKey> {
+        let first_or_last = (before == 0) != (self.gateways.len() == 0);
+        let mut dirty: BTreeSet<ObjectKey> = match self.gateways.common() {
+            _ if first_or_last => self.pending.clone(),
+            Some(common) if self.settled => self
+                .pending
+                .iter()
+                .filter(|key| {
+                    let tracked = self.objects.get(*key);
+                    let since = tracked.and_then(|tracked| tracked.progress.since);
+                    since.is_some_and(|since| since <= common)
+                })
+                .cloned()
+                .collect(),
+            _ => BTreeSet::new(),
+        };
         if changes.rejections {
             dirty.extend(self.find_rejections());
         }
@@ -235,10 +257,11 @@ impl Tracker {
 
     /// Does what time brings: who is no gateway any more, and the objects whose status may change.
     pub(super) fn tick(&mut self, now: Instant) -> (Vec<GatewayId>, BTreeSet<ObjectKey>) {
+        let before = self.gateways.len();
         let (lost, changes) = self.gateways.expire(now);
         let mut dirty = BTreeSet::new();
         if !lost.is_empty() {
-            dirty = self.changed(&changes);
+            dirty = self.changed(&changes, before);
         }
         if !self.settled
             && self

@@ -45,8 +45,11 @@ pub(super) enum Message {
     Batch(Arc<Batch>),
     /// What a gateway reports.
     Gateway(GatewayEvent),
-    /// Finish what is due, then say so.
-    Shutdown(oneshot::Sender<()>),
+    /// Finish what is due, then say so, and end or go on.
+    Flush {
+        done: oneshot::Sender<()>,
+        end: bool,
+    },
 }
 
 type Written = Pin<Box<dyn Future<Output = (Job, Outcome)> + Send>>;
@@ -109,13 +112,15 @@ impl Writer {
                 }
                 message = messages.recv() => match self.take(message, &mut messages) {
                     Next::Continue => {}
-                    Next::End(done) => {
+                    Next::Flush(done, end) => {
                         self.flush().await;
                         if let Some(done) = done {
                             // Nobody waits for it any more, then.
                             let _ = done.send(());
                         }
-                        return;
+                        if end {
+                            return;
+                        }
                     }
                 },
                 () = tokio::time::sleep_until(deadline.into()), if !busy => {}
@@ -135,8 +140,8 @@ impl Writer {
         let mut next = message;
         let end = loop {
             match next {
-                None => break Some(Next::End(None)),
-                Some(Message::Shutdown(done)) => break Some(Next::End(Some(done))),
+                None => break Some(Next::Flush(None, true)),
+                Some(Message::Flush { done, end }) => break Some(Next::Flush(Some(done), end)),
                 Some(Message::Observed(observed, removed)) => {
                     self.board.observed(observed, &removed);
                 }
@@ -239,7 +244,8 @@ impl Writer {
 /// Whether the writer goes on.
 enum Next {
     Continue,
-    End(Option<oneshot::Sender<()>>),
+    /// After what is due is done; whom to tell, and whether to end.
+    Flush(Option<oneshot::Sender<()>>, bool),
 }
 
 /// The clock, which tests can stop.

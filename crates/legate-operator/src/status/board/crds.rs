@@ -9,8 +9,12 @@ use crate::status::pace::Valve;
 
 /// How often it is tried whether a kind has our CRD by now.
 const PROBE: Duration = Duration::from_secs(30);
-/// How long a kind or namespace is left alone after a refusal for lack of rights, at least.
-const NO_RIGHT: Duration = Duration::from_secs(30);
+/// A sign that a CRD may have changed is followed after this at the earliest.
+const HINT: Duration = Duration::from_secs(2);
+/// Refusals for lack of rights that may be passing: a starting API server knows no rights yet.
+const PASSING: u32 = 3;
+/// How long a kind in a namespace is left alone after more of them.
+const NO_RIGHT: Duration = Duration::from_secs(60);
 
 /// What a kind's CRD lets us say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,7 @@ pub(super) struct Crds {
 #[derive(Debug, Clone, Copy)]
 struct Lack {
     dialect: Dialect,
+    found_at: Instant,
     probe_at: Instant,
     /// The next object may try.
     armed: bool,
@@ -64,6 +69,7 @@ impl Crds {
     pub(super) fn lacks(&mut self, kind: Kind, dialect: Dialect, now: Instant) -> bool {
         let lack = Lack {
             dialect,
+            found_at: now,
             probe_at: now + PROBE,
             armed: false,
             probing: false,
@@ -117,18 +123,23 @@ impl Crds {
         self.rights.get_mut(&place(key))?.ask(now)
     }
 
-    /// We may not write there. Whether that is new.
+    /// We may not write there. Whether it is time to say so: it does not seem to pass.
     pub(super) fn forbidden(&mut self, key: &ObjectKey, now: Instant) -> bool {
-        match self.rights.get_mut(&place(key)) {
-            Some(valve) => {
-                valve.fault(now, Some(NO_RIGHT), key);
-                false
-            }
-            None => {
-                let valve = Valve::shut(now, Some(NO_RIGHT), key);
-                self.rights.insert(place(key), valve);
-                true
-            }
+        let Some(valve) = self.rights.get_mut(&place(key)) else {
+            let valve = Valve::shut(now, None, key);
+            self.rights.insert(place(key), valve);
+            return false;
+        };
+        let before = valve.faults();
+        let wait = (before >= PASSING).then_some(NO_RIGHT);
+        valve.fault(now, wait, key);
+        before < PASSING && valve.faults() == PASSING
+    }
+
+    /// An object of the kind was made: the CRD may be another one.
+    pub(super) fn hint(&mut self, kind: Kind) {
+        if let Some(lack) = self.kinds.get_mut(&kind) {
+            lack.probe_at = lack.probe_at.min(lack.found_at + HINT);
         }
     }
 

@@ -49,6 +49,17 @@ pub(super) struct Rivalry {
     stopped: Option<Instant>,
 }
 
+/// What a look at an object shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// An object that was not there.
+    New,
+    /// It is not as it was.
+    Changed,
+    /// Nothing, or something older.
+    Known,
+}
+
 /// All objects that were seen.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
@@ -150,12 +161,12 @@ impl Rivalry {
 }
 
 impl Slots {
-    /// Takes a look at an object; false when an as new one is known.
-    pub(super) fn observed(&mut self, key: &ObjectKey, seen: Seen) -> bool {
+    /// Takes a look at an object.
+    pub(super) fn observed(&mut self, key: &ObjectKey, seen: Seen) -> Look {
         match self.slots.get_mut(key) {
             None => {
                 self.slots.insert(key.clone(), Slot::new(seen));
-                true
+                Look::New
             }
             Some(slot) if slot.seen.uid != seen.uid => {
                 // Another object under the same name; of the old one nothing counts.
@@ -165,14 +176,14 @@ impl Slots {
                 let in_flight = slot.in_flight;
                 *slot = Slot::new(seen);
                 slot.in_flight = in_flight;
-                true
+                Look::New
             }
             Some(slot) if seen.is_not_older(&slot.seen) => {
                 let changed = slot.seen != seen;
                 slot.seen = seen;
-                changed
+                if changed { Look::Changed } else { Look::Known }
             }
-            Some(_) => false,
+            Some(_) => Look::Known,
         }
     }
 

@@ -277,10 +277,34 @@ fn no_right_is_no_reason_to_hammer() {
     // Other kinds are written.
     assert_eq!(world.written.len(), 2);
     let errors = world.counters.write_errors.load(Relaxed);
-    assert!((1..32).contains(&errors), "{errors}");
+    assert!((17..32).contains(&errors), "{errors}");
     world.broken.clear();
-    world.pass(seconds(60.0));
+    world.pass(seconds(120.0));
     assert_eq!(world.written.len(), 203);
+}
+
+#[test]
+fn a_right_that_is_missing_for_a_moment_is_asked_for_soon() {
+    let mut world = World::settled(Lab::new());
+    world.faults = vec![Fault::Forbidden("the server is starting".to_owned()); 2];
+    world.put(Kind::Mapping, "m", invalid());
+    world.pass(seconds(3.0));
+    assert_eq!(world.condition(&m(), "Accepted"), "False Invalid");
+}
+
+#[test]
+fn a_crd_that_comes_back_is_noticed_by_its_objects() {
+    let mut world = World::settled(Lab::new());
+    let gone = (Method::Apply, Fault::NoSubresource);
+    world.broken.insert(Kind::Mapping, gone);
+    world.put(Kind::Mapping, "m", invalid());
+    world.pass(seconds(5.0));
+    world.broken.clear();
+    // The CRD was put back, and the objects with it.
+    world.lab.delete(&m());
+    world.put(Kind::Mapping, "m", invalid());
+    world.pass(seconds(1.0));
+    assert_eq!(world.condition(&m(), "Accepted"), "False Invalid");
 }
 
 #[test]
