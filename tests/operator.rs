@@ -32,6 +32,8 @@ mod programmed;
 mod load;
 #[path = "operator/outage.rs"]
 mod outage;
+#[path = "operator/soak.rs"]
+mod soak;
 #[path = "operator/versions.rs"]
 mod versions;
 #[path = "operator/kit.rs"]
@@ -67,6 +69,7 @@ fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
         instances::trials(bench),
         versions::trials(bench),
         outage::trials(bench),
+        soak::trials(bench),
         lease::trials(bench),
         own_objects::trials(bench),
         status::trials(bench),

@@ -7,6 +7,7 @@ mod generate;
 mod layers;
 mod licences;
 mod shell;
+mod soak;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -37,6 +38,8 @@ enum Task {
     },
     /// Finds or builds what operator tests run: etcd, kube-apiserver, kubectl and so on
     Assets(assets::AssetsArgs),
+    /// The long forms of the operator's tests against a release build, with figures
+    Soak(soak::SoakArgs),
     /// Benchmarks; figures go to standard output, tables belong into docs/performance.md
     Bench(bench::BenchArgs),
 }
@@ -49,6 +52,7 @@ fn main() -> Result<()> {
         Task::Licences => licences::run(),
         Task::Generate { check } => generate::run(check),
         Task::Assets(args) => assets::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Bench(args) => bench::run(&args),
     }
 }

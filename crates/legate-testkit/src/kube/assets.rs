@@ -23,8 +23,11 @@ pub fn program(name: &str) -> Result<PathBuf, Error> {
     })
 }
 
-/// The `legate` binary of the same build.
+/// The `legate` binary: `LEGATE_BIN`, else that of the same build.
 pub(crate) fn legate() -> Result<PathBuf, Error> {
+    if let Some(path) = std::env::var_os("LEGATE_BIN") {
+        return Ok(path.into());
+    }
     let this = std::env::current_exe()?;
     this.ancestors()
         .skip(1)
