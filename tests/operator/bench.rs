@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use legate_testkit::client::Error;
-use legate_testkit::kube::{ApiServer, Namespace, ServerOptions, documents, kill_all};
+use legate_testkit::kube::{ApiServer, Namespace, ServerOptions, abandon, documents};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -38,12 +38,9 @@ impl Bench {
             server.apply_crds(&crds()).await?;
             Ok::<_, Error>(server)
         })?;
-        let folder = server.folder().to_owned();
         self.runtime.spawn(async move {
             interrupted().await;
-            kill_all();
-            // The children are gone, and nothing else will remove it.
-            let _ = std::fs::remove_dir_all(folder);
+            abandon();
             std::process::exit(130);
         });
         eprintln!(

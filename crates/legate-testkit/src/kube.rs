@@ -31,7 +31,7 @@ pub use legate::{Launch, Legate};
 pub use metrics::Metrics;
 pub use namespace::Namespace;
 pub use objects::documents;
-pub use process::{Process, kill_all};
+pub use process::{Process, abandon};
 pub use proxy::{FaultProxy, Injection, Placed, Rule};
 pub use server::{ApiServer, ServerOptions};
 

@@ -16,6 +16,9 @@ use crate::client::Error;
 /// Ids of the processes that run: a signal may end this one without any drop.
 static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
+/// Folders of theirs, for the same reason.
+static FOLDERS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
 /// Lines of a log that are shown when a test fails.
 const TAIL: usize = 60;
 
@@ -150,13 +153,23 @@ impl Process {
     }
 }
 
-/// Kills every process that was started here and runs: for a signal handler that exits next.
-pub fn kill_all() {
+/// Kills every process that was started here and runs, and removes the folders of API servers: for
+/// a signal handler that exits next.
+pub fn abandon() {
     for id in std::mem::take(&mut *lock(&RUNNING)) {
         let id = i32::try_from(id).ok().and_then(Pid::from_raw);
         // It may have ended already; then there is nothing to kill.
         let _ = id.map(|id| kill_process(id, Signal::KILL));
     }
+    for folder in std::mem::take(&mut *lock(&FOLDERS)) {
+        // What cannot be removed now stays in the folder for temporary files.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
+/// Lets [`abandon`] remove a folder.
+pub(super) fn remember(folder: &Path) {
+    lock(&FOLDERS).insert(folder.to_owned());
 }
 
 impl Drop for Process {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::credentials::{ISSUER, SigningKey, write, write_kubeconfig};
-use super::{Process, assets, client, eventually, netns};
+use super::{Process, assets, client, eventually, netns, process};
 use crate::certs::Authority;
 use crate::client::{Client, Error};
 
@@ -71,6 +71,7 @@ impl ApiServer {
     pub async fn launch(options: ServerOptions) -> Result<Self, Error> {
         let begin = Instant::now();
         let folder = tempfile::Builder::new().prefix("legate-kube-").tempdir()?;
+        process::remember(folder.path());
         let ip = netns::address();
         let authority = Authority::new("legate test cluster");
         let signing = SigningKey::generate()?;
