@@ -1,6 +1,7 @@
 //! Where resources come from.
 //!
-//! Absences first: no request path, no compile logic, no async; objects are handed on as decoded.
+//! Absences first: no request path, no compile logic, no async but in [`kube`]; objects are handed
+//! on as decoded.
 //!
 //! Map:
 //! - [`folder`]: files and folders with line numbers and change notification

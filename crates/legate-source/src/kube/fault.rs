@@ -1,6 +1,7 @@
 //! What went wrong between us and the API server, in words that can be shown.
 
 use std::error::Error as StdError;
+use std::io;
 
 use ::kube::runtime::watcher;
 
@@ -92,8 +93,31 @@ fn root_cause(error: &(dyn StdError + 'static)) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    if cause.is::<tokio::time::error::Elapsed>() {
+    let io = cause.downcast_ref::<io::Error>();
+    if io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
         return "no connection in time".to_owned();
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_cause_is_told() {
+        let service = |error: io::Error| ::kube::Error::Service(Box::new(error));
+        let told = |error| Fault::of("list", &service(error)).message;
+        assert_eq!(told(io::Error::other("refused")), "refused");
+        let late = io::Error::new(io::ErrorKind::TimedOut, "deadline has elapsed");
+        assert_eq!(told(late), "no connection in time");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_quoted() {
+        let error = serde_json::from_str::<u8>("\"planted\"").unwrap_err();
+        let fault = Fault::of("get", &::kube::Error::SerdeError(error));
+        assert!(fault.unreadable);
+        assert!(!fault.message.contains("planted"), "{}", fault.message);
+    }
 }
