@@ -185,10 +185,20 @@ fn targets(level: Level) -> Targets {
         Level::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
         Level::Trace => (LevelFilter::TRACE, LevelFilter::DEBUG),
     };
-    Targets::new()
+    let targets = Targets::new()
         .with_default(theirs)
-        .with_target("legate", ours)
+        .with_target("legate", ours);
+    if level >= Level::Debug {
+        return targets;
+    }
+    // What these call errors and warnings is answered, retried and reported by us.
+    HANDLED.iter().fold(targets, |targets, library| {
+        targets.with_target(*library, LevelFilter::OFF)
+    })
 }
+
+/// Libraries whose every failure reaches us as a value.
+const HANDLED: &[&str] = &["kube_client", "kube_runtime"];
 
 #[cfg(test)]
 mod tests {
@@ -223,13 +233,16 @@ mod tests {
         let (subscriber, handle) = build(Format::Text, Level::Warn, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("One");
+            tracing::error!(target: "kube_client::client", "Four");
             handle.set_level(Level::Debug);
             tracing::debug!(value = 3, "Two");
             tracing::debug!(target: "h2", "Three");
         });
         assert_eq!(handle.level(), Level::Debug);
         let text = buffer.text();
-        assert!(!text.contains("One") && !text.contains("Three"), "{text}");
+        for quiet in ["One", "Three", "Four"] {
+            assert!(!text.contains(quiet), "{text}");
+        }
         assert!(text.contains("Two value=3"), "{text}");
         assert!(!text.contains('\u{1b}'));
     }

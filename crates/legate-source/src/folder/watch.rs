@@ -14,10 +14,10 @@ use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::update::Update;
 use super::reader::Stamp;
 use super::state::{Changes, State};
 use super::walk::is_manifest;
+use crate::update::Update;
 
 /// Looks at the folder this often even where the system notifies: not all file systems do.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
