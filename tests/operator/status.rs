@@ -323,16 +323,20 @@ async fn refusals(space: Namespace) -> Result<(), Error> {
     rig.is("Programmed", "True").await?;
     assert_eq!((failing.hits(), closing.hits()), (2, 2));
     assert!(rig.status.counters().write_errors.load(Relaxed) >= 3);
+    let counters = rig.status.counters();
+    eventually("all three are written", PATIENCE, async || {
+        (counters.writes.load(Relaxed) == 3).then_some(())
+    })
+    .await?;
     // While another one leads, nothing is written, and then only what differs.
     rig.leader.send_replace(false);
     rig.put(json!({"hostname": "*", "prefix": "/(", "prefix_regex": true, "service": "b"}))
         .await?;
-    let writes = rig.status.counters().writes.load(Relaxed);
     rig.sync().await?;
     rig.leader.send_replace(true);
     rig.is("Accepted", "False").await?;
-    assert_eq!(rig.status.counters().writes.load(Relaxed), writes + 1);
     rig.status.shutdown().await;
+    assert_eq!(counters.writes.load(Relaxed), 4);
     Ok(())
 }
 
