@@ -373,36 +373,35 @@ async fn events(space: Namespace) -> Result<(), Error> {
     Ok(())
 }
 
-/// Emissary's CRDs declare no conditions, and objects may have been written in a version that the
-/// CRD does not list any more.
-async fn other_crds(server: Arc<ApiServer>) -> Result<(), Error> {
+/// CRDs as Emissary's are, with v1 served; and ours, without v1.
+fn shaped_crds() -> (Vec<Value>, Vec<Value>) {
     let ours = crds();
-    let change = |change: &dyn Fn(&mut Value)| {
-        let mut changed = ours.clone();
-        for crd in &mut changed {
-            let versions = crd
-                .pointer_mut("/spec/versions")
-                .and_then(Value::as_array_mut);
-            versions.into_iter().flatten().for_each(change);
-        }
-        changed
-    };
     let status = "/schema/openAPIV3Schema/properties/status/properties";
-    let emissary = change(&|version| {
-        if let Some(Value::Object(fields)) = version.pointer_mut(status) {
-            fields.retain(|name, _| !matches!(name.as_str(), "instances" | "conditions"));
+    let mut emissary = ours.clone();
+    for crd in &mut emissary {
+        let versions = crd.pointer_mut("/spec/versions");
+        for version in versions.and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(Value::Object(fields)) = version.pointer_mut(status) {
+                fields.retain(|name, _| !matches!(name.as_str(), "instances" | "conditions"));
+            }
+            if version["name"] == "v1" {
+                version["served"] = json!(true);
+            }
         }
-        if version["name"] == "v1" {
-            version["served"] = json!(true);
-        }
-    });
-    let mut without_v1 = ours.clone();
+    }
+    let mut without_v1 = ours;
     for crd in &mut without_v1 {
         if let Some(Value::Array(versions)) = crd.pointer_mut("/spec/versions") {
             versions.retain(|version| version["name"] != "v1");
         }
     }
+    (emissary, without_v1)
+}
 
+/// Emissary's CRDs declare no conditions, and objects may have been written in a version that the
+/// CRD does not list any more.
+async fn other_crds(server: Arc<ApiServer>) -> Result<(), Error> {
+    let (emissary, without_v1) = shaped_crds();
     server.apply_crds(&emissary).await?;
     let space = Namespace::create(&server, "crds").await?;
     let mut rig = Rig::start(space, server.client()).await?;
@@ -418,7 +417,7 @@ async fn other_crds(server: Arc<ApiServer>) -> Result<(), Error> {
     };
     let old = v1("old");
     eventually("v1 is served", PATIENCE, async || {
-        server.apply(&[old.clone()]).await.ok()
+        server.apply(std::slice::from_ref(&old)).await.ok()
     })
     .await?;
     let batch = eventually("objects are read", PATIENCE, async || rig.sync().await.ok()).await?;

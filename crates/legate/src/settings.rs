@@ -94,7 +94,7 @@ pub fn drain_time(environment: &dyn Environment, kube: bool) -> Duration {
         .and_then(|text| text.trim().parse().ok())
         .map_or(
             Duration::from_secs(if kube { 600 } else { 10 }),
-            |seconds| Duration::from_secs(seconds),
+            Duration::from_secs,
         )
 }
 

@@ -73,7 +73,6 @@ pub(super) fn start(options: RunOptions, kube: KubeRun) -> Result<Running, Start
         .build()
         .map_err(StartError::Gateway)?;
     let client = connect(&runtime, &kube)?;
-    let handle = runtime.handle().clone();
 
     let drain_delay = options.gateway.drain_delay;
     let metrics = legate_gateway::metrics::Metrics::new(options.gateway.workers);
@@ -87,54 +86,14 @@ pub(super) fn start(options: RunOptions, kube: KubeRun) -> Result<Running, Start
     )
     .map_err(StartError::Gateway)?;
 
-    let settings = LeaseSettings {
-        pod_uid: std::env::var("POD_UID").ok().filter(|uid| !uid.is_empty()),
-        ..LeaseSettings::default()
-    };
-    let lease = LeaseElector::start(client.clone(), &kube.identity, settings, &handle);
-    let leading = lease.leading();
-    let status = kube.status.then(|| {
-        StatusManager::start(
-            client.clone(),
-            kube.identity.clone(),
-            leading.clone(),
-            &handle,
-        )
-    });
-    let (source, watch) = KubeSource::start(client.clone(), kube.source, &handle);
-    let last_good = Arc::new(OnceLock::new());
-    let (bootstrap, bootstrapped) = oneshot::channel();
-    let preparing = prepare(Preparation {
-        client,
-        identity: kube.identity,
-        leading: leading.clone(),
-        runtime: handle.clone(),
-        store: Arc::clone(&last_good),
-        done: bootstrap,
-    });
-    task::spawn_on(&handle, "bootstrap", preparing);
-
-    let control_metrics = ControlMetrics::new();
-    let view = ControlView::new(
-        source.clone(),
-        control_metrics.clone(),
-        status.as_ref().map(StatusHandle::counters),
-        leading,
-        Arc::clone(&last_good),
-    );
-    let observer = KubeObserver::new(
-        status.as_ref().map(StatusHandle::sender),
-        Arc::clone(&last_good),
-        control_metrics,
-    );
+    let (control, parts) = control(runtime, client, kube);
     let settings = Settings {
         options: options.compile,
         secret_patience: SECRET_PATIENCE,
-        bootstrap: Some(bootstrapped),
+        bootstrap: Some(parts.bootstrap),
         spoil: options.seams.spoil,
     };
-    let feed = KubeFeed::new(source, watch);
-    let reconciling = Reconciler::new(feed, settings, gateways, Box::new(observer))
+    let reconciling = Reconciler::new(parts.feed, settings, gateways, Box::new(parts.observer))
         .start(None)
         .map_err(StartError::Gateway)?;
     let admin = match options.admin.as_slice() {
@@ -146,7 +105,7 @@ pub(super) fn start(options: RunOptions, kube: KubeRun) -> Result<Running, Start
                 options.quit,
                 &metrics,
                 options.log,
-                Some(view),
+                Some(parts.view),
             )
             .map_err(StartError::Admin)?,
         ),
@@ -154,18 +113,71 @@ pub(super) fn start(options: RunOptions, kube: KubeRun) -> Result<Running, Start
     Ok(Running {
         reconciling,
         joint,
-        control: Some(Control {
-            runtime: Some(runtime),
-            lease: Mutex::new(Some(lease)),
-            status,
-            last_good,
-        }),
+        control: Some(control),
         gateway: Serving(gateway),
         drain_delay,
         substitutions: Vec::new(),
         _admin: admin,
         _demo: None,
     })
+}
+
+/// What the reconciler and the admin server need of everything that talks to the API server.
+struct Parts {
+    feed: KubeFeed,
+    bootstrap: oneshot::Receiver<Bootstrap>,
+    observer: KubeObserver,
+    view: ControlView,
+}
+
+/// Starts everything that talks to the API server.
+fn control(runtime: Runtime, client: ::kube::Client, kube: KubeRun) -> (Control, Parts) {
+    let handle = runtime.handle().clone();
+    let settings = LeaseSettings {
+        pod_uid: std::env::var("POD_UID").ok().filter(|uid| !uid.is_empty()),
+        ..LeaseSettings::default()
+    };
+    let lease = LeaseElector::start(client.clone(), &kube.identity, settings, &handle);
+    let leading = lease.leading();
+    let status = kube.status.then(|| {
+        let (client, identity) = (client.clone(), kube.identity.clone());
+        StatusManager::start(client, identity, leading.clone(), &handle)
+    });
+    let (source, watch) = KubeSource::start(client.clone(), kube.source, &handle);
+    let last_good = Arc::new(OnceLock::new());
+    let (done, bootstrap) = oneshot::channel();
+    let preparing = prepare(Preparation {
+        client,
+        identity: kube.identity,
+        leading: leading.clone(),
+        runtime: handle.clone(),
+        store: Arc::clone(&last_good),
+        done,
+    });
+    task::spawn_on(&handle, "bootstrap", preparing);
+    let metrics = ControlMetrics::new();
+    let view = ControlView::new(
+        source.clone(),
+        metrics.clone(),
+        status.as_ref().map(StatusHandle::counters),
+        leading,
+        Arc::clone(&last_good),
+    );
+    let sender = status.as_ref().map(StatusHandle::sender);
+    let observer = KubeObserver::new(sender, Arc::clone(&last_good), metrics);
+    let control = Control {
+        runtime: Some(runtime),
+        lease: Mutex::new(Some(lease)),
+        status,
+        last_good,
+    };
+    let parts = Parts {
+        feed: KubeFeed::new(source, watch),
+        bootstrap,
+        observer,
+        view,
+    };
+    (control, parts)
 }
 
 /// A client for the API server; it is not asked anything yet.
@@ -268,8 +280,12 @@ fn backoff() -> ApiBackoff {
 }
 
 impl Control {
-    /// Gives up the lead, so that another replica takes it at once.
+    /// Gives up the lead, so that another replica takes it at once; what only the leader may write
+    /// is written before.
     pub(super) async fn resign(&self) {
+        if let Some(status) = &self.status {
+            status.flush().await;
+        }
         if let Some(store) = self.last_good.get() {
             store.flush(FLUSH).await;
         }
