@@ -95,6 +95,10 @@ async fn from_files(path: Option<&Path>, context: Option<&str>) -> Result<Config
 
 /// Files of a list that are there, the earlier ones winning.
 fn merged(list: &Path) -> Result<Kubeconfig, KubeconfigError> {
+    // One file's name may look like a list.
+    if list.is_file() {
+        return Kubeconfig::read_from(list);
+    }
     let paths: Vec<PathBuf> = std::env::split_paths(list)
         .filter(|path| !path.as_os_str().is_empty())
         .collect();

@@ -35,6 +35,11 @@ fn a_file_and_a_context_of_several_files() {
             .unwrap();
         assert_eq!(config.cluster_url.host(), Some("10.0.0.2"));
         assert!(client(config).is_ok());
+        // One whose name looks like a list.
+        let odd = directory.path().join("one:6443");
+        fs::rename(&one, &odd).unwrap();
+        let config = client_config(Some(&odd), None).await.unwrap();
+        assert_eq!(config.cluster_url.host(), Some("10.0.0.1"));
     });
 }
 
