@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::fault::Fault;
 use super::ingest::Incoming;
 use super::kinds::{self, Feed, What};
+use super::probe::Tidings;
 use super::shared::Shared;
 use super::wire::{RawObject, SecretHead};
 use super::{Timing, probe};
@@ -51,11 +52,16 @@ pub(super) async fn run(
     index: usize,
     feed: Feed,
 ) {
-    let worked = {
+    let tell = {
         let shared = Arc::clone(&shared);
-        move || shared.update(|state, now| state.worked(index, now))
+        move |tidings| {
+            shared.update(|state, now| match tidings {
+                Tidings::Open => state.worked(index, now),
+                Tidings::Broken => state.broken(index),
+            });
+        }
     };
-    let client = probe::client(client, &timing, Arc::clone(&shared.contact), worked);
+    let client = probe::client(client, &timing, Arc::clone(&shared.contact), tell);
     let source = Source {
         shared: &shared,
         index,

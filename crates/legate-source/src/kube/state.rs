@@ -233,6 +233,16 @@ impl State {
         }
     }
 
+    /// A watch broke off; it goes on where it was, unless that fails.
+    pub(super) fn broken(&mut self, feed: usize) {
+        let Some(state) = self.feeds.get(feed) else {
+            return;
+        };
+        let kind = state.feed.kind;
+        tracing::debug!(%kind, "Watch broke off");
+        *self.restarts.entry(kind).or_default() += 1;
+    }
+
     /// A list or watch failed; it will be tried again.
     pub(super) fn failed(&mut self, feed: usize, fault: Fault, now: Instant) {
         let Some(state) = self.feeds.get_mut(feed) else {

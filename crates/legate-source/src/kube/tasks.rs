@@ -64,7 +64,7 @@ impl Tasks {
         for role in all {
             roles.extend(self.start(role, &mut running));
         }
-        let silent = || {};
+        let silent = |_| {};
         let contact = Arc::clone(&self.shared.contact);
         let client = probe::client(self.client.clone(), &self.timing, contact, silent);
         loop {
@@ -156,7 +156,7 @@ fn usable(list: APIResourceList) -> BTreeSet<String> {
 /// Reads Secrets as they are wanted.
 async fn read_secrets(shared: Arc<Shared>, client: Client, timing: Timing) {
     let contact = Arc::clone(&shared.contact);
-    let client = probe::client(client, &timing, contact, || {});
+    let client = probe::client(client, &timing, contact, |_| {});
     let mut reads: JoinSet<(Job, Result<Option<Incoming>, Fault>)> = JoinSet::new();
     loop {
         let free = READS.saturating_sub(reads.len());
