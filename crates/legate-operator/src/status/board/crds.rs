@@ -1,6 +1,6 @@
 //! CRDs that are not ours, and rights that we have not got: per kind, and per kind and namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use legate_api::{Kind, ObjectKey};
@@ -31,6 +31,8 @@ pub(super) enum Dialect {
 #[derive(Debug, Default)]
 pub(super) struct Crds {
     kinds: BTreeMap<Kind, Lack>,
+    /// Kinds of which a status was written.
+    whole: BTreeSet<Kind>,
     rights: BTreeMap<(Kind, String), Valve>,
 }
 
@@ -74,6 +76,7 @@ impl Crds {
             armed: false,
             probing: false,
         };
+        self.whole.remove(&kind);
         self.kinds
             .insert(kind, lack)
             .is_none_or(|before| before.dialect != dialect)
@@ -81,7 +84,13 @@ impl Crds {
 
     /// A whole status was written: the CRD is ours. Whether that is new.
     pub(super) fn is_whole(&mut self, kind: Kind) -> bool {
+        self.whole.insert(kind);
         self.kinds.remove(&kind).is_some()
+    }
+
+    /// Whether a whole status of the kind was written, and nothing since says that its CRD changed.
+    pub(super) fn was_whole(&self, kind: Kind) -> bool {
+        self.whole.contains(&kind)
     }
 
     /// A trial ended without an answer to the question.

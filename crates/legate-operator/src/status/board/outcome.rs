@@ -18,6 +18,8 @@ use crate::status::pace::{Valve, back_off};
 
 /// How long a newer look at the object is waited for after a conflict, at least.
 const CONFLICT_WAIT: Duration = Duration::from_secs(2);
+/// An object that is said to be gone so often, and is still there, has a kind without a status.
+const MOST_GONE: u32 = 4;
 
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +94,7 @@ impl Board {
             return;
         }
         slot.faults = 0;
+        slot.gone = 0;
         slot.not_before = None;
         slot.pace.wrote(now);
         let uid = slot.seen.uid.clone();
@@ -136,10 +139,7 @@ impl Board {
         match fault {
             Fault::Busy(_) | Fault::Unreachable(_) => {}
             Fault::Conflict => self.conflict(job, now),
-            Fault::Gone => {
-                // The watch will say so too.
-                self.dirty.remove(key);
-            }
+            Fault::Gone => self.gone(key, now),
             Fault::Undeclared => {
                 let dialect = match kind {
                     Kind::Mapping | Kind::Host => Dialect::Words,
@@ -152,14 +152,7 @@ impl Board {
                     );
                 }
             }
-            Fault::NoSubresource => {
-                if self.crds.lacks(kind, Dialect::Nothing, now) {
-                    tracing::warn!(
-                        %kind,
-                        "The CRD has no status; run `kubectl apply -f crds/` to get it"
-                    );
-                }
-            }
+            Fault::NoSubresource => self.no_status(kind, now),
             Fault::Unconvertible if job.method == Method::Apply => {
                 if let Some(slot) = self.slots.get_mut(key) {
                     slot.by_merge = true;
@@ -192,6 +185,29 @@ impl Board {
                     tracing::warn!(object = %key, error = why, "Status cannot be written; it is tried again");
                 }
             }
+        }
+    }
+
+    /// The watch will say so too. If it does not, it is the status that is not there: a CRD without
+    /// the subresource is answered in the same words.
+    fn gone(&mut self, key: &ObjectKey, now: Instant) {
+        if self.crds.was_whole(key.kind) {
+            self.dirty.remove(key);
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        slot.gone = slot.gone.saturating_add(1);
+        slot.not_before = Some(now + back_off(slot.gone, key));
+        if slot.gone >= MOST_GONE {
+            self.no_status(key.kind, now);
+        }
+    }
+
+    fn no_status(&mut self, kind: Kind, now: Instant) {
+        if self.crds.lacks(kind, Dialect::Nothing, now) {
+            tracing::warn!(%kind, "The CRD has no status; run `kubectl apply -f crds/` to get it");
         }
     }
 

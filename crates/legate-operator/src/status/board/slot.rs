@@ -23,6 +23,8 @@ pub(super) struct Slot {
     pub(super) pace: Pace,
     /// Faults in a row.
     pub(super) faults: u32,
+    /// How often a write was answered as if the object were not there.
+    pub(super) gone: u32,
     /// Not before this, because of faults.
     pub(super) not_before: Option<Instant>,
     pub(super) in_flight: bool,
@@ -73,6 +75,7 @@ impl Slot {
             seen,
             pace: Pace::default(),
             faults: 0,
+            gone: 0,
             not_before: None,
             in_flight: false,
             conflict: None,
@@ -261,6 +264,7 @@ impl Slots {
             slot.in_flight = false;
             slot.conflict = None;
             slot.faults = 0;
+            slot.gone = 0;
             slot.not_before = None;
             slot.refused = None;
             slot.rivalry = Rivalry::default();
