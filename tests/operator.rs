@@ -20,6 +20,20 @@ mod instance;
 mod audit;
 #[path = "operator/crds.rs"]
 mod crds;
+#[path = "operator/faults.rs"]
+mod faults;
+#[path = "operator/faults_api.rs"]
+mod faults_api;
+#[path = "operator/faults_crds.rs"]
+mod faults_crds;
+#[path = "operator/faults_lease.rs"]
+mod faults_lease;
+#[path = "operator/faults_objects.rs"]
+mod faults_objects;
+#[path = "operator/faults_rights.rs"]
+mod faults_rights;
+#[path = "operator/faults_secrets.rs"]
+mod faults_secrets;
 #[path = "operator/first.rs"]
 mod first;
 #[path = "operator/inproc.rs"]
@@ -69,6 +83,7 @@ fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
         instances::trials(bench),
         versions::trials(bench),
         outage::trials(bench),
+        faults::trials(bench),
         soak::trials(bench),
         lease::trials(bench),
         own_objects::trials(bench),

@@ -1,6 +1,7 @@
 //! `legate run --kube` in this process, where its seams can be reached.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use legate::run::{KubeRun, RunOptions, Running, Seams};
 use legate_compiler::{MissingRefs, Mode, Options};
@@ -13,13 +14,23 @@ use crate::rights;
 
 /// A running instance.
 pub(crate) struct InProcess {
-    _running: Running,
+    running: Running,
     address: Ipv4Addr,
 }
 
 impl InProcess {
     /// Starts it. Call it where blocking is allowed.
     pub(crate) fn start(space: &Namespace, account: &Account, seams: Seams) -> Result<Self, Error> {
+        Self::start_with(space, account.kubeconfig(), seams, Timing::default())
+    }
+
+    /// The same with another kubeconfig and other intervals.
+    pub(crate) fn start_with(
+        space: &Namespace,
+        kubeconfig: &Path,
+        seams: Seams,
+        timing: Timing,
+    ) -> Result<Self, Error> {
         let address = netns::address();
         let identity = rights::identity(space, "in-process");
         let running = Running::start(RunOptions {
@@ -36,7 +47,7 @@ impl InProcess {
             },
             admin: vec![SocketAddr::from((address, 8877))],
             kube: Some(KubeRun {
-                kubeconfig: Some(account.kubeconfig().to_owned()),
+                kubeconfig: Some(kubeconfig.to_owned()),
                 context: None,
                 source: KubeOptions {
                     ambassador_id: space.id().to_owned(),
@@ -47,7 +58,7 @@ impl InProcess {
                     secrets: SecretAccess::All,
                     endpoints: true,
                     cluster_scoped: true,
-                    timing: Timing::default(),
+                    timing,
                 },
                 identity,
                 status: true,
@@ -55,16 +66,25 @@ impl InProcess {
             seams,
             ..RunOptions::default()
         })?;
-        Ok(Self {
-            _running: running,
-            address,
-        })
+        Ok(Self { running, address })
+    }
+
+    /// Where its Listener with this port is.
+    pub(crate) fn listener(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((self.address, port))
+    }
+
+    /// All that it reports now: code and message.
+    pub(crate) fn diagnostics(&self) -> Vec<String> {
+        let all = self.running.diagnostics().into_iter();
+        all.map(|item| format!("{} {}", item.code, item.message))
+            .collect()
     }
 
     /// Status of a GET through Listener 8080; 0 while it does not answer.
     pub(crate) async fn status(&self, path: &str) -> u16 {
         let get = async {
-            let mut client = Client::connect(SocketAddr::from((self.address, 8080))).await?;
+            let mut client = Client::connect(self.listener(8080)).await?;
             client.get("any.example", path).await
         };
         get.await.map_or(0, |answer| answer.status.as_u16())

@@ -51,8 +51,8 @@ impl Account {
     /// # Errors
     /// The file cannot be written.
     pub fn kubeconfig_through(&self, proxy: &FaultProxy) -> Result<PathBuf, Error> {
-        let port = format!("{}.kubeconfig", proxy.address());
-        let path = self.kubeconfig.with_extension(port);
+        let end = format!("{}.kubeconfig", proxy.address().ip());
+        let path = self.kubeconfig.with_extension(end);
         write_kubeconfig(&path, &proxy.url(), &self.authority, &self.token_file)?;
         Ok(path)
     }

@@ -181,6 +181,11 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
             tokio::time::sleep(delay).await;
             forward(request, &shared).await
         }
+        Some(Injection::Until(mut go)) => {
+            // A sender that is gone lets go.
+            let _ = go.wait_for(|go| *go).await;
+            forward(request, &shared).await
+        }
         Some(Injection::Status(status)) => Ok(failure(status, None)),
         Some(Injection::RetryAfter(status, after)) => Ok(failure(status, Some(after))),
         Some(Injection::Body(text)) => Ok(json(StatusCode::OK, text)),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
+use tokio::sync::watch;
 
 /// What happens to a request.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub enum Injection {
     Silence,
     /// The real answer, this much later.
     Delay(Duration),
+    /// The real answer, once the channel says true or is gone.
+    Until(watch::Receiver<bool>),
 }
 
 /// Requests that meet an injection: all of the given conditions must hold.
