@@ -89,9 +89,6 @@ pub struct RunArgs {
     pub kube: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a flattened group would show this as its help")]
-    pub kubernetes: KubeFlags,
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "a flattened group would show this as its help")]
     pub compile: CompileFlags,
     /// Start echo backends for what the manifests name and certificates for what is missing
     #[arg(long, conflicts_with = "kube")]
@@ -130,6 +127,9 @@ pub struct RunArgs {
     /// until a newer one is there; give it a memory-backed volume
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show this as its help")]
+    pub kubernetes: KubeFlags,
 }
 
 /// Flags of `legate run --kube`.
