@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use legate_compiler::{Diagnostic, Options, Snapshot};
+use legate_gateway::metrics::Metrics;
 use legate_gateway::{Gateway, GatewayOptions, ListenerState};
 use legate_operator::feed::FolderFeed;
-use legate_operator::reconcile::{Reconciler, Reconciling, Settings, Unobserved};
+use legate_operator::reconcile::{Gateways, Reconciler, Reconciling, Settings, Unobserved};
 use legate_runtime::admin::{AdminServer, BindError};
 use legate_runtime::logging::LogHandle;
 use legate_source::folder::{FolderOptions, FolderSource};
@@ -121,6 +122,34 @@ impl Drop for Serving {
     }
 }
 
+/// A gateway without a config, joined to whoever will publish one.
+struct Plane {
+    gateway: Arc<Gateway>,
+    metrics: Arc<Metrics>,
+    joint: Joint,
+    gateways: Gateways,
+}
+
+impl Plane {
+    fn start(
+        options: GatewayOptions,
+        name: &str,
+        hold: Option<watch::Receiver<bool>>,
+    ) -> Result<Self, StartError> {
+        let metrics = Metrics::new(options.workers);
+        let gateway = Gateway::start(options, Arc::clone(&metrics)).map_err(StartError::Gateway)?;
+        let gateway = Arc::new(gateway);
+        let joined = Joint::start(Arc::clone(&gateway), name, hold);
+        let (joint, gateways) = joined.map_err(StartError::Gateway)?;
+        Ok(Self {
+            gateway,
+            metrics,
+            joint,
+            gateways,
+        })
+    }
+}
+
 impl Running {
     /// From a folder: loads, compiles and applies the first config, then follows changes; returns
     /// when the first config serves. From an API server: returns at once; the first config serves
@@ -152,12 +181,7 @@ impl Running {
             demo_backends = Some(backends);
         }
         let drain_delay = options.gateway.drain_delay;
-        let metrics = legate_gateway::metrics::Metrics::new(options.gateway.workers);
-        let gateway =
-            Gateway::start(options.gateway, Arc::clone(&metrics)).map_err(StartError::Gateway)?;
-        let gateway = Arc::new(gateway);
-        let (joint, gateways) = Joint::start(Arc::clone(&gateway), "self", options.seams.hold)
-            .map_err(StartError::Gateway)?;
+        let plane = Plane::start(options.gateway, "self", options.seams.hold)?;
         let feed = FolderFeed::new(source, options.selector);
         let first = feed.select(update);
         let settings = Settings {
@@ -166,30 +190,22 @@ impl Running {
             bootstrap: None,
             spoil: options.seams.spoil,
         };
-        let reconciling = Reconciler::new(feed, settings, gateways, Box::new(Unobserved))
+        let reconciling = Reconciler::new(feed, settings, plane.gateways, Box::new(Unobserved))
             .start(Some(first))
             .map_err(StartError::Gateway)?;
         reconciling.wait_for_first().map_err(StartError::Gateway)?;
-        busy(&gateway.view().listeners)?;
-        let admin = match options.admin.as_slice() {
-            [] => None,
-            addresses => Some(
-                admin::start(
-                    addresses,
-                    &gateway,
-                    options.quit,
-                    &metrics,
-                    options.log,
-                    None,
-                )
-                .map_err(StartError::Admin)?,
-            ),
+        busy(&plane.gateway.view().listeners)?;
+        let shown = admin::Shown {
+            gateway: &plane.gateway,
+            metrics: &plane.metrics,
+            control: None,
         };
+        let admin = admin::start(&options.admin, shown, options.quit, options.log)?;
         Ok(Self {
             reconciling,
-            joint,
+            joint: plane.joint,
             control: None,
-            gateway: Serving(gateway),
+            gateway: Serving(plane.gateway),
             drain_delay,
             substitutions,
             _admin: admin,

@@ -7,35 +7,47 @@ use std::time::Instant;
 
 use legate_gateway::Gateway;
 use legate_gateway::metrics::Metrics;
-use legate_runtime::admin::{AdminServer, AdminState, BindError};
+use legate_runtime::admin::{AdminServer, AdminState};
 use legate_runtime::logging::LogHandle;
 use legate_runtime::metrics::Registry;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::StartError;
 use super::kube::ControlView;
 
-/// Starts the admin server.
+/// What is shown.
+pub(super) struct Shown<'a> {
+    pub(super) gateway: &'a Arc<Gateway>,
+    pub(super) metrics: &'a Arc<Metrics>,
+    /// In a cluster.
+    pub(super) control: Option<ControlView>,
+}
+
+/// Starts the admin server; without an address there is none.
 pub(super) fn start(
     addresses: &[SocketAddr],
-    gateway: &Arc<Gateway>,
+    shown: Shown<'_>,
     quit: Option<UnboundedSender<()>>,
-    metrics: &Arc<Metrics>,
     log: Option<LogHandle>,
-    control: Option<ControlView>,
-) -> Result<AdminServer, BindError> {
+) -> Result<Option<AdminServer>, StartError> {
+    if addresses.is_empty() {
+        return Ok(None);
+    }
     let registry = Registry::new();
-    registry.register(|registry| metrics.register(registry));
-    if let Some(control) = &control {
+    registry.register(|registry| shown.metrics.register(registry));
+    if let Some(control) = &shown.control {
         control.register(&registry);
     }
     let state = State {
-        gateway: Arc::clone(gateway),
+        gateway: Arc::clone(shown.gateway),
         quit,
         started: Instant::now(),
-        control,
+        control: shown.control,
     };
     AdminServer::start(addresses, Arc::new(state), registry, log)
+        .map(Some)
+        .map_err(StartError::Admin)
 }
 
 struct State {

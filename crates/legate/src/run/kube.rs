@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use legate_gateway::Gateway;
 use legate_operator::backoff::ApiBackoff;
 use legate_operator::feed::KubeFeed;
 use legate_operator::identity::Identity;
@@ -27,8 +26,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{oneshot, watch};
 
-use super::joint::Joint;
-use super::{RunOptions, Running, Serving, StartError, admin};
+use super::{Plane, RunOptions, Running, Serving, StartError, admin};
 use observer::KubeObserver;
 pub(super) use view::ControlView;
 
@@ -75,17 +73,8 @@ pub(super) fn start(options: RunOptions, kube: KubeRun) -> Result<Running, Start
     let client = connect(&runtime, &kube)?;
 
     let drain_delay = options.gateway.drain_delay;
-    let metrics = legate_gateway::metrics::Metrics::new(options.gateway.workers);
-    let gateway =
-        Gateway::start(options.gateway, Arc::clone(&metrics)).map_err(StartError::Gateway)?;
-    let gateway = Arc::new(gateway);
-    let (joint, gateways) = Joint::start(
-        Arc::clone(&gateway),
-        &kube.identity.pod_name,
-        options.seams.hold,
-    )
-    .map_err(StartError::Gateway)?;
-
+    let name = kube.identity.pod_name.clone();
+    let plane = Plane::start(options.gateway, &name, options.seams.hold)?;
     let (control, parts) = control(runtime, client, kube);
     let settings = Settings {
         options: options.compile,
@@ -93,28 +82,25 @@ pub(super) fn start(options: RunOptions, kube: KubeRun) -> Result<Running, Start
         bootstrap: Some(parts.bootstrap),
         spoil: options.seams.spoil,
     };
-    let reconciling = Reconciler::new(parts.feed, settings, gateways, Box::new(parts.observer))
-        .start(None)
-        .map_err(StartError::Gateway)?;
-    let admin = match options.admin.as_slice() {
-        [] => None,
-        addresses => Some(
-            admin::start(
-                addresses,
-                &gateway,
-                options.quit,
-                &metrics,
-                options.log,
-                Some(parts.view),
-            )
-            .map_err(StartError::Admin)?,
-        ),
+    let reconciling = Reconciler::new(
+        parts.feed,
+        settings,
+        plane.gateways,
+        Box::new(parts.observer),
+    )
+    .start(None)
+    .map_err(StartError::Gateway)?;
+    let shown = admin::Shown {
+        gateway: &plane.gateway,
+        metrics: &plane.metrics,
+        control: Some(parts.view),
     };
+    let admin = admin::start(&options.admin, shown, options.quit, options.log)?;
     Ok(Running {
         reconciling,
-        joint,
+        joint: plane.joint,
         control: Some(control),
-        gateway: Serving(gateway),
+        gateway: Serving(plane.gateway),
         drain_delay,
         substitutions: Vec::new(),
         _admin: admin,
