@@ -86,14 +86,15 @@ async fn reasons(space: Namespace) -> Result<(), Error> {
         secret(space, name).await?;
     }
     let no = ("TLSReady", "False");
-    for (name, code) in [
-        ("locked", "W-SECRET-FORBIDDEN"),
-        ("torn", "W-SECRET-UNREADABLE"),
-        ("missing", "E-SECRET-MISSING"),
+    for (name, code, reason) in [
+        ("locked", "W-SECRET-FORBIDDEN", "SecretForbidden"),
+        ("torn", "W-SECRET-UNREADABLE", "SecretUnreadable"),
+        ("missing", "E-SECRET-MISSING", "SecretNotFound"),
     ] {
         host(space, name, space.name()).await?;
         says(legate, &[code, name]).await?;
-        space.wait_for("Host", name, no, PATIENCE).await?;
+        let object = space.wait_for("Host", name, no, PATIENCE).await?;
+        assert_eq!(object["status"]["reason"], reason, "{object}");
         assert!(tls(legate, name, "/shop/").await.is_err());
         scene.goes_on().await?;
     }
@@ -137,7 +138,11 @@ async fn narrow(
     );
     says(&legate, &["W-SECRET-FORBIDDEN", "theirs", why]).await?;
     let no = ("TLSReady", "False");
-    space.wait_for("Host", "theirs", no, PATIENCE).await?;
+    let object = space.wait_for("Host", "theirs", no, PATIENCE).await?;
+    let status = &object["status"];
+    assert_eq!(status["reason"], "SecretForbidden", "{object}");
+    let message = status["errorReason"].as_str().unwrap_or_default();
+    assert!(message.contains(why), "{object}");
     // It is followed, too.
     let first = leaf(&legate).await.ok_or("no certificate")?;
     secret(space, "mine").await?;

@@ -7,6 +7,7 @@
 
 mod audit;
 mod contract;
+mod refusals;
 mod report;
 
 use std::fmt;
@@ -279,15 +280,17 @@ impl<F: Feed> Reconciler<F> {
         self.held = None;
         self.waiting = None;
         self.number += 1;
+        let mut found = compilation.diagnostics;
+        refusals::explain(&mut found, &self.from_source);
         let mut diagnostics = self.from_source.clone();
-        diagnostics.extend(compilation.diagnostics.iter().cloned());
+        diagnostics.extend(found.iter().cloned());
         self.feed.annotate(&mut diagnostics);
         self.report.say(&diagnostics);
         let batch = Arc::new(Batch {
             number: self.number,
             snapshot: Arc::clone(&compilation.snapshot),
             status: compilation.status,
-            diagnostics: compilation.diagnostics,
+            diagnostics: found,
             versions: std::mem::take(&mut self.versions),
             removed: std::mem::take(&mut self.removed),
         });

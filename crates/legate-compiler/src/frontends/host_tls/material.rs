@@ -101,6 +101,7 @@ impl TlsResolver<'_> {
                 format!("{prefix}there is no Secret {name}"),
             )
             .effect(Effect::FieldIgnored)
+            .related(object_ref(secret), "the Secret")
             .help(match self.options.mode {
                 Mode::Folder => {
                     "until it exists, TLS is refused for this Host; cleartext keeps its action"

@@ -2,6 +2,7 @@
 
 use legate_compiler::codes as c;
 use legate_config::Code;
+use legate_source::kube::codes as source;
 
 /// What a code is about. Kinds without a condition of their own for it put it on `Accepted`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,14 +110,27 @@ const TABLE: &[(Code, Concern, &str)] = &[
     (c::W_WRITTEN_AS, Concern::Accepted, ""),
 ];
 
+/// The source's own, of objects that refer to what it cannot have.
+#[rustfmt::skip]
+const OF_SOURCE: &[(Code, Concern, &str)] = &[
+    (source::W_SECRET_FORBIDDEN, Concern::Refs, "SecretForbidden"),
+    (source::W_SECRET_UNREADABLE, Concern::Refs, "SecretUnreadable"),
+];
+
 /// Codes after which a condition does not hold although the object takes effect: requests to it, or
 /// handshakes with it, fail.
-const DECIDING: &[Code] = &[c::E_CERT_EXPIRED, c::I_NOT_IN_FOLDER];
+const DECIDING: &[Code] = &[
+    c::E_CERT_EXPIRED,
+    c::I_NOT_IN_FOLDER,
+    source::W_SECRET_FORBIDDEN,
+    source::W_SECRET_UNREADABLE,
+];
 
 /// What a code means. Codes that are in no table of ours speak of the object as a whole.
 pub(super) fn meaning(code: &Code) -> Meaning {
     let (concern, reason) = TABLE
         .iter()
+        .chain(OF_SOURCE)
         .find(|(known, ..)| known == code)
         .map_or((Concern::Accepted, INVALID), |(_, concern, reason)| {
             (*concern, *reason)
@@ -146,7 +160,7 @@ mod tests {
 
     #[test]
     fn errors_give_a_reason() {
-        for (code, concern, reason) in TABLE {
+        for (code, concern, reason) in TABLE.iter().chain(OF_SOURCE) {
             if code.severity() == Severity::Error && *concern != Concern::Nothing {
                 assert!(!reason.is_empty(), "{code}");
             }
