@@ -35,17 +35,18 @@ const SYNCED: &str = "legate_watch_synced";
 const LAG: &str = "legate_watch_lag_seconds";
 
 pub(crate) fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
-    let mut all = vec![
+    // Those that wait longest begin first.
+    let mut all = faults_crds::trials(bench);
+    all.extend([
         bench.trial("fault_api_server_refuses_connections", refused),
         bench.alone("fault_api_server_is_frozen", frozen),
         bench.trial("fault_api_server_answers_429_and_500", overloaded),
         bench.trial("fault_watch_is_cut_within_an_event", torn),
-    ];
+    ]);
     all.extend(faults_api::trials(bench));
     all.extend(faults_objects::trials(bench));
     all.extend(faults_rights::trials(bench));
     all.extend(faults_secrets::trials(bench));
-    all.extend(faults_crds::trials(bench));
     all.extend(faults_lease::trials(bench));
     all
 }
