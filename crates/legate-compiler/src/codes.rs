@@ -26,6 +26,10 @@ codes! {
     W_MAP_WEIGHT = "W-MAP-WEIGHT";
     /// Members of a group disagree on a group-wide field; the first one's value counts.
     I_MAP_DISAGREE = "I-MAP-DISAGREE";
+    /// An AuthService whose settings cannot be honoured; what it guards is refused.
+    E_AUTH_CONFIG = "E-AUTH-CONFIG";
+    /// AuthServices of one instance that differ; the oldest one's settings count.
+    E_AUTH_SETTINGS = "E-AUTH-SETTINGS";
     /// A field that has no effect here.
     W_IGNORED = "W-IGNORED";
     /// A field or kind that is not honoured yet.

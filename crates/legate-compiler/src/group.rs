@@ -16,6 +16,7 @@ use legate_config::route::Route;
 use legate_config::{Code, Diagnostic, Effect, Entry, ObjectRef, PolicyKey, RouteKey};
 
 use crate::attach::{Class, SetKey};
+use crate::auth::AuthState;
 use crate::codes;
 use crate::lower::{HeaderInput, Lowered, Matching};
 use crate::module::ModuleSettings;
@@ -50,6 +51,12 @@ impl Member {
             .filter(|_| !self.lowered.withheld)
     }
 
+    /// Whether its requests go unchecked.
+    pub(crate) fn bypasses_auth(&self) -> bool {
+        let spec = self.lowered.spec();
+        spec.is_some_and(|spec| spec.bypass_auth == Some(true))
+    }
+
     fn reference(&self) -> &ObjectRef {
         &self.lowered.origin.object
     }
@@ -61,8 +68,8 @@ pub(crate) struct GroupContext<'a> {
     pub(crate) module: &'a ModuleSettings,
     /// The Module's header defaults, lowered.
     pub(crate) headers: &'a ModuleHeaders,
-    /// Whether an AuthService wants to be asked, which we cannot do.
-    pub(crate) auth: bool,
+    /// What happens to requests before they go upstream.
+    pub(crate) auth: &'a AuthState,
     pub(crate) mode: Mode,
     pub(crate) policies: &'a PolicyCache,
 }

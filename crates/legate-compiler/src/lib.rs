@@ -15,6 +15,7 @@
 //! - `rank`, `regex`, `service`, `cluster`, `endpoints`, `policy`, `weights`: one subject each
 //! - `frontends`, `module`, `http_settings`, `tls_context`, `secrets`, `glob`: Listeners, Hosts,
 //!   the Module, key material
+//! - `auth`: AuthServices
 //! - [`codes`]: every diagnostic code
 //!
 //! What `decode` found wrong with an object ([`legate_api::Object::issues`]) is reported by the
@@ -26,6 +27,7 @@ pub mod resources;
 pub mod status;
 
 mod attach;
+mod auth;
 mod cluster;
 mod emit;
 mod endpoints;

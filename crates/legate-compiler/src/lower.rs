@@ -22,7 +22,7 @@ use crate::select::object_ref;
 use crate::service::Service;
 
 pub(crate) use changes::{Changes, HeaderInput, header_adds, header_removes};
-pub(crate) use matching::{HostCondition, Matching, PathKind};
+pub(crate) use matching::{HostCondition, Matching, PathKind, is_header_name};
 pub(crate) use redirect::{PathInput, RedirectInput};
 pub(crate) use report::Report;
 

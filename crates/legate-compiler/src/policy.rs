@@ -1,10 +1,12 @@
 //! Policy bundles: the effective settings of one target (spec/routing §§4.4, 4.7, 4.9–4.15).
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use legate_config::policy::{PathRewrite, PolicySet};
 use legate_config::{Entry, PolicyKey};
 
+use crate::auth::AuthState;
 use crate::group::{GroupContext, Member, Merged};
 use crate::lower::{Matching, PathKind};
 use crate::resolve::Upstream;
@@ -35,6 +37,10 @@ pub(crate) fn policy(
         idle_timeout_ms: changes.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
         upgrades: merged.upgrades.clone(),
         linkerd_dst: linkerd.then(|| upstream.linkerd.clone()),
+        auth: match context.auth {
+            AuthState::Guarded { auth, .. } if !member.bypasses_auth() => Some(Arc::clone(auth)),
+            _ => None,
+        },
     };
     context.policies.intern(policy)
 }

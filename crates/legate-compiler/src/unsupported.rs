@@ -23,15 +23,6 @@ pub(crate) fn report(key: &ObjectKey, object: &Object) -> Option<Diagnostic> {
             )
             .effect(Effect::Dropped),
         ),
-        (Body::AuthService(_), _) => Some(
-            diagnostic(
-                codes::E_UNSUPPORTED,
-                "spec",
-                "external authorisation is not supported yet; routes that would be checked answer 503",
-            )
-            .help("remove the AuthService, or set `bypass_auth: true` where no check is needed")
-            .effect(Effect::Dropped),
-        ),
         (Body::RateLimitService(_), _) => {
             unsupported("rate limiting is not supported yet; no request is limited")
         }

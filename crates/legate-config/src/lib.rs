@@ -9,12 +9,14 @@
 //! - [`key`]: typed keys of the tables; [`hash`]: canonical content hashes
 //! - [`table`]: keyed tables of shared entries; [`snapshot`]: one published version of them all
 //! - [`listener`]: listeners, filter chains, virtual hosts; [`http`]: per-listener HTTP settings
-//! - [`route`]: route sets, routes, ranks, matches, actions; [`policy`]: interned policy bundles
+//! - [`route`]: route sets, routes, ranks, matches, actions; [`policy`]: interned policy bundles;
+//!   [`auth`]: the check among them
 //! - [`cluster`]: clusters and endpoint sets; [`secret`]: certificates, CA bundles, CRLs
 //! - [`codec`]: a whole snapshot as bytes and back, private keys included
 //! - [`template`]: the `%OPERATOR%` language of header values and access logs
 //! - [`diagnostic`]: what the compiler has to say about an object
 
+pub mod auth;
 pub mod cluster;
 pub mod codec;
 pub mod diagnostic;

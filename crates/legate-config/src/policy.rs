@@ -1,7 +1,10 @@
 //! Policy bundles: effective values, defaults already merged, interned by content.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Auth;
 use crate::template::Template;
 
 /// Effective policies of one target.
@@ -30,6 +33,9 @@ pub struct PolicySet {
     /// Value of `l5d-dst-override`, if it is to be sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linkerd_dst: Option<String>,
+    /// Who is asked before anything goes upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Arc<Auth>>,
 }
 
 /// Removals, then additions (spec/routing §4.9). Names are lower-case and may be changed at all.

@@ -42,6 +42,8 @@ pub(crate) enum Target {
         cluster: Option<Arc<ClusterHandle>>,
         /// The policies.
         policy: Arc<CompiledPolicy>,
+        /// The clusters that the policy's check asks, in its order.
+        asked: Box<[Option<Arc<ClusterHandle>>]>,
     },
     /// A failure that keeps its share.
     Fail(Fail),
@@ -205,17 +207,23 @@ impl Builder {
         }
     }
 
+    fn cluster(&self, key: &ClusterKey) -> Option<Arc<ClusterHandle>> {
+        let cluster = self.clusters.get(key).map(Arc::clone);
+        if cluster.is_none() {
+            self.dangling.set(true);
+        }
+        cluster
+    }
+
     fn target(&self, destination: &Destination) -> Target {
         match destination {
             Destination::Cluster { cluster, policies } => match self.policies.get(policies) {
                 Some(policy) => {
-                    let cluster = self.clusters.get(cluster).map(Arc::clone);
-                    if cluster.is_none() {
-                        self.dangling.set(true);
-                    }
+                    let asked = policy.auth.iter().flat_map(|auth| auth.clusters());
                     Target::Cluster {
-                        cluster,
+                        cluster: self.cluster(cluster),
                         policy: Arc::clone(policy),
+                        asked: asked.map(|cluster| self.cluster(cluster)).collect(),
                     }
                 }
                 // Never without its policies: they may protect the upstream.

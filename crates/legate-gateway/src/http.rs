@@ -8,10 +8,11 @@
 //! - [`stream`], [`watch`]: the byte stream of a connection, and its deadlines; [`frames`]: where
 //!   headers begin and end in HTTP/2
 //! - [`h1`], [`h2`]: hyper's state machines under those deadlines
-//! - [`proxy`]: the pipeline; [`route`] decides, [`respond`] makes the response, [`body`] streams,
+//! - [`proxy`]: the pipeline; [`route`] decides, [`check`] asks who may pass, [`respond`] makes the response, [`body`] streams,
 //!   [`upgrade`] goes on after a 101, [`record`] is written at the end
 
 mod body;
+mod check;
 pub(crate) mod conn;
 pub(crate) mod context;
 mod exchange;

@@ -30,6 +30,8 @@ pub(crate) struct Reply {
     pub(crate) close: bool,
     /// `location` of a redirect.
     pub(crate) location: Option<HeaderValue>,
+    /// Type of the body.
+    content_type: &'static str,
 }
 
 impl Reply {
@@ -47,6 +49,7 @@ impl Reply {
             details: details.into(),
             close: false,
             location: None,
+            content_type: "text/plain",
         }
     }
 
@@ -188,6 +191,55 @@ impl Reply {
         )
     }
 
+    /// The check of external authorisation failed, and requests do not pass then.
+    pub(crate) fn auth_error(status: StatusCode) -> Self {
+        Self::new(status, "", Flag::Unauthorized, "ext_authz_error")
+    }
+
+    /// The check's answer cannot be used.
+    pub(crate) fn auth_invalid() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "",
+            Flag::Unauthorized,
+            "ext_authz_invalid",
+        )
+    }
+
+    /// The check denies; its own body follows.
+    pub(crate) fn auth_denied(status: StatusCode, body: String) -> Self {
+        Self::new(status, body, Flag::Unauthorized, "ext_authz_denied")
+    }
+
+    /// There is a check, but it is misconfigured (spec/services §1.6).
+    pub(crate) fn auth_misconfigured(message: &str, request_id: &str) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let body = serde_json::json!({
+            "message": message,
+            "request_id": request_id,
+            "status_code": status.as_u16(),
+        });
+        let mut reply = Self::new(
+            status,
+            body.to_string(),
+            Flag::Unauthorized,
+            "ext_authz_misconfigured",
+        );
+        reply.content_type = "application/json";
+        reply
+    }
+
+    /// The body is longer than what is taken.
+    pub(crate) fn payload_too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Payload Too Large",
+            Flags::NONE,
+            "request_payload_too_large",
+        )
+        .closing()
+    }
+
     /// A redirect to `location`.
     pub(crate) fn redirect(status: u16, location: HeaderValue) -> Self {
         let status = StatusCode::from_u16(status)
@@ -225,7 +277,7 @@ impl Reply {
         if self.status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             if !body.is_empty() {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
                 *response.body_mut() = body;
             }
         }

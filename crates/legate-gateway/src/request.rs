@@ -11,8 +11,10 @@
 //! - [`ip`]: IP allow and deny lists
 //! - [`redirect`]: locations of redirects
 //! - [`policy`]: header edits and path rewriting of a target; [`rewrite`]: the replacements
+//! - [`auth`]: headers of a check of external authorisation, and of its answer
 //! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request
 
+pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod facts;
 pub(crate) mod hop;
@@ -26,6 +28,7 @@ pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod tests_support;
 
+pub(crate) use auth::{CompiledAuth, CompiledCheck, PARTIAL_BODY};
 pub(crate) use client::{ClientAddress, Peer, apply_forwarded, decide, value_of_digits};
 pub(crate) use facts::Facts;
 pub(crate) use hop::{HopHeaders, check_connection_header, strip_hop_by_hop};

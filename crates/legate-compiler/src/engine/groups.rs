@@ -298,7 +298,7 @@ impl Engine {
             context: GroupContext {
                 module: &module.settings,
                 headers: &module.headers,
-                auth: self.auth,
+                auth: &self.auth.state,
                 mode: options.mode,
                 policies: &policies,
             },

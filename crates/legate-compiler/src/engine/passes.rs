@@ -11,6 +11,7 @@ use super::fragment::Fragment;
 use super::frontends::Fronts;
 use super::groups::Groups;
 use super::{Compilation, concerns_frontends, is_resolver};
+use crate::auth::{AuthPass, auth};
 use crate::endpoints::{EndpointIndex, ServiceName};
 use crate::group::ModuleHeaders;
 use crate::module::{ModuleSettings, module_settings};
@@ -28,8 +29,7 @@ pub(super) struct Engine {
     pub(super) module: Option<ModuleState>,
     pub(super) secrets: SecretCache,
     pub(super) fronts: Fronts,
-    /// Whether an AuthService of ours exists.
-    pub(super) auth: bool,
+    pub(super) auth: AuthPass,
     has_resolvers: bool,
     pub(super) skipped: Skipped,
     pub(super) endpoints: EndpointIndex,
@@ -117,6 +117,7 @@ impl Engine {
             super::frontends::Changed::default()
         };
         self.fragments(&mut work, resources, options);
+        self.authorise(&mut work, resources, options);
         if hosts.classes {
             for (key, fragment) in &mut self.fragments {
                 let old = fragment.group.clone();
@@ -138,7 +139,7 @@ impl Engine {
         options: &Options,
     ) -> Work {
         let mut work = Work::default();
-        let (mut auth, mut resolvers) = (false, false);
+        let mut resolvers = false;
         for key in keys {
             if !full {
                 work.touched.push(key.clone());
@@ -171,16 +172,10 @@ impl Engine {
                     let name = Dependency::TlsContext(key.name.clone());
                     work.dependencies.insert(name);
                 }
-                Kind::AuthService => auth = true,
                 kind => resolvers |= is_resolver(kind),
             }
             work.frontends |= concerns_frontends(key.kind);
             work.resolve_all |= key.kind == Kind::Module;
-        }
-        if auth {
-            let now = !select::of_kind(resources, options, Kind::AuthService).is_empty();
-            work.group_all |= now != self.auth;
-            self.auth = now;
         }
         if resolvers {
             self.has_resolvers = resources.iter().any(|(key, _)| is_resolver(key.kind));
@@ -273,6 +268,27 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Reads the AuthServices again: there are few, and what they refer to may have changed.
+    fn authorise(&mut self, work: &mut Work, resources: &Resources, options: &Options) {
+        let Some(module) = &self.module else {
+            return;
+        };
+        let new = auth(&Context {
+            resources,
+            options,
+            module: &module.settings,
+            secrets: &self.secrets,
+            endpoints: &self.endpoints,
+            has_resolvers: self.has_resolvers,
+        });
+        if !new.state.same(&self.auth.state) {
+            work.group_all = true;
+            self.auth.state = new.state;
+        }
+        self.auth.diagnostics = new.diagnostics;
+        self.auth.dependencies = new.dependencies;
     }
 
     /// The root of the last compile.

@@ -46,6 +46,7 @@ impl Compiler {
             .fragments
             .values()
             .flat_map(|fragment| &fragment.dependencies)
+            .chain(&self.engine.auth.dependencies)
             .filter_map(|dependency| match dependency {
                 Dependency::Object(key) => Some(key),
                 _ => None,
@@ -70,6 +71,7 @@ impl Compiler {
             .fragments
             .values()
             .any(|fragment| fragment.dependencies.contains(&wanted))
+            || self.engine.auth.dependencies.contains(&wanted)
     }
 
     /// The last good versions that are held, each because its current version is rejected. Secrets

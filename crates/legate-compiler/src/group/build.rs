@@ -11,6 +11,7 @@ use legate_config::{Entry, RouteKey};
 use super::merge::{self, Merged};
 use super::{GroupContext, Member, Row};
 use crate::attach::{SetKey, escape};
+use crate::auth::AuthState;
 use crate::codes;
 use crate::lower::{Matching, PathInput, PathKind};
 use crate::policy;
@@ -76,6 +77,15 @@ pub(super) fn forwarding(
             (None, Some(upstream)) => {
                 let (key, entry) = policy::policy(matching, member, merged, upstream, context);
                 upstreams.push(Arc::clone(upstream));
+                if let (
+                    Some(_),
+                    AuthState::Guarded {
+                        upstreams: asked, ..
+                    },
+                ) = (&entry.value.auth, context.auth)
+                {
+                    upstreams.extend(asked.iter().cloned());
+                }
                 policies.push((key.clone(), entry));
                 Destination::Cluster {
                     cluster: upstream.key.clone(),
@@ -117,11 +127,8 @@ fn failure(member: &Member, context: &GroupContext<'_>) -> Option<Fail> {
             reason: fault.as_str().to_owned(),
         });
     }
-    let bypasses = member
-        .lowered
-        .spec()
-        .is_some_and(|spec| spec.bypass_auth == Some(true));
-    (context.auth && !bypasses).then(|| Fail {
+    let unsupported = matches!(context.auth, AuthState::Unsupported);
+    (unsupported && !member.bypasses_auth()).then(|| Fail {
         status: 503,
         reason: codes::E_UNSUPPORTED.as_str().to_owned(),
     })

@@ -46,11 +46,6 @@ fn unsupported(spec: &MappingSpec, report: &mut Report) {
         ("spec.cors", spec.cors.is_some()),
         ("spec.retry_policy", spec.retry_policy.is_some()),
         ("spec.labels", spec.labels.is_some()),
-        ("spec.bypass_auth", spec.bypass_auth == Some(true)),
-        (
-            "spec.auth_context_extensions",
-            spec.auth_context_extensions.is_some(),
-        ),
         (
             "spec.error_response_overrides",
             spec.error_response_overrides.is_some(),
@@ -74,6 +69,13 @@ fn unsupported(spec: &MappingSpec, report: &mut Report) {
 }
 
 fn ignored(spec: &MappingSpec, report: &mut Report) {
+    if spec.auth_context_extensions.is_some() {
+        report.ignored(
+            codes::W_IGNORED,
+            "spec.auth_context_extensions",
+            "`auth_context_extensions` has no effect: an HTTP check carries none",
+        );
+    }
     let fields = [
         (
             "spec.bypass_error_response_overrides",

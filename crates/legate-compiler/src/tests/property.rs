@@ -141,6 +141,22 @@ fn others() -> impl Strategy<Value = Object> {
         ),
         crd("TLSContext", "c.apps", json!({"sni": "apps.test"})),
         crd("AuthService", "auth", json!({"auth_service": "auth"})),
+        crd(
+            "AuthService",
+            "auth",
+            json!({"auth_service": "s", "tls": "c"}),
+        ),
+        crd("AuthService", "auth", json!({"auth_service": "ftp://s"})),
+        crd(
+            "AuthService",
+            "auth",
+            json!({"auth_service": "s", "proto": "grpc"}),
+        ),
+        crd(
+            "AuthService",
+            "other",
+            json!({"auth_service": "t:81", "timeout_ms": 1}),
+        ),
         crd("KubernetesEndpointResolver", "mine", json!({})),
         crd("ConsulResolver", "mine", json!({"datacenter": "dc1"})),
         object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "apps"}})),

@@ -113,6 +113,7 @@ pub(crate) fn bases(kind: Kind) -> Vec<Base> {
             (Kind::Listener, "l", listener()),
             (Kind::Host, "h", host()),
             (Kind::Mapping, "m", mapping()),
+            (Kind::AuthService, "auth", json!({"auth_service": "up"})),
         ] {
             if common != kind {
                 documents.push(document(common, name, spec));

@@ -1,6 +1,7 @@
 //! Bodies on their way through: counted, held to the request's limits, and ending its exchange.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,6 +18,10 @@ use crate::upstream::{UpstreamBody, classify};
 /// A client's request body.
 pub(crate) struct RequestBody {
     incoming: Incoming,
+    /// What was read ahead and is still to be passed on.
+    front: VecDeque<Frame<Bytes>>,
+    /// Whether nothing comes after that.
+    ended: bool,
     exchange: Rc<Exchange>,
 }
 
@@ -54,8 +59,68 @@ impl RequestBody {
         }
         Self {
             incoming,
+            front: VecDeque::new(),
+            ended: false,
             exchange: Rc::clone(exchange),
         }
+    }
+
+    /// Whether all of it has come from the client.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.ended || self.incoming.is_end_stream()
+    }
+
+    /// Bytes that were read ahead.
+    pub(crate) fn ahead(&self) -> u64 {
+        self.ahead_of(u64::MAX).map(|data| data.len() as u64).sum()
+    }
+
+    /// What was read ahead, up to so many bytes, without taking it.
+    pub(crate) fn ahead_of(&self, limit: u64) -> impl Iterator<Item = Bytes> {
+        let mut left = limit;
+        let data = self.front.iter().filter_map(Frame::data_ref);
+        let data = data.filter(|data| !data.is_empty());
+        data.map_while(move |data| {
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
+            left = left.saturating_sub(length as u64);
+            (length > 0).then(|| data.slice(..length))
+        })
+    }
+
+    /// Reads one frame ahead; it is passed on later.
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.poll_incoming(cx).map(|polled| {
+            if let Some(frame) = polled.transpose()? {
+                self.front.push_back(frame);
+            }
+            Ok(())
+        })
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.exchange.received(data.len());
+                }
+                if self.incoming.is_end_stream() {
+                    self.exchange.request_complete();
+                }
+            }
+            Poll::Ready(None) => {
+                self.ended = true;
+                self.exchange.request_complete();
+            }
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
     }
 }
 
@@ -67,28 +132,32 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(data) = frame.data_ref() {
-                    self.exchange.received(data.len());
-                }
-                if self.incoming.is_end_stream() {
-                    self.exchange.request_complete();
-                }
-            }
-            Poll::Ready(None) => self.exchange.request_complete(),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        match self.front.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => self.poll_incoming(cx),
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.front.is_empty() && self.is_complete()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        if self.front.is_empty() {
+            return self.incoming.size_hint();
+        }
+        let ahead = self.ahead();
+        let rest = if self.is_complete() {
+            SizeHint::with_exact(0)
+        } else {
+            self.incoming.size_hint()
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(ahead.saturating_add(rest.lower()));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(ahead.saturating_add(upper));
+        }
+        hint
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Exchange {
     pub(crate) chosen: OnceCell<(Arc<Row<Plan>>, usize)>,
     alarm: Alarm,
     started: Instant,
+    /// When external authorisation let the request pass: its time is not the route's.
+    passed: Cell<Option<Instant>>,
     route_limit: Cell<Option<Duration>>,
     idle_limit: Cell<Option<Duration>>,
     last_byte: Cell<Instant>,
@@ -67,6 +69,7 @@ impl Exchange {
             chosen: OnceCell::new(),
             alarm: Alarm::new(&conn.context.timers),
             started,
+            passed: Cell::new(None),
             route_limit: Cell::new(None),
             idle_limit: Cell::new(None),
             last_byte: Cell::new(started),
@@ -92,6 +95,12 @@ impl Exchange {
     pub(crate) fn limit(&self, timeout: Option<Duration>, idle: Option<Duration>) {
         self.route_limit.set(timeout);
         self.idle_limit.set(idle);
+    }
+
+    /// External authorisation let the request pass.
+    pub(crate) fn passed(&self) {
+        self.passed.set(Some(clock::std_now()));
+        self.touch();
     }
 
     /// The stream was upgraded: from now on only the idle limit holds.
@@ -160,7 +169,9 @@ impl Exchange {
     }
 
     fn due(&self) -> Option<(Instant, Expired)> {
-        let route = self.request_ended.get().zip(self.route_limit.get());
+        let ended = self.request_ended.get();
+        let began = ended.map(|ended| self.passed.get().map_or(ended, |at| at.max(ended)));
+        let route = began.zip(self.route_limit.get());
         let route = route.map(|(start, limit)| (start + limit, Expired::Route));
         let idle = self.idle_limit.get();
         let idle = idle.map(|limit| (self.last_byte.get() + limit, Expired::Idle));

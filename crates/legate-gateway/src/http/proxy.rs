@@ -1,6 +1,7 @@
 //! The one request pipeline, HTTP/1.1 and HTTP/2 alike.
 //!
-//! Stages in their fixed order: everything up to the target is [`route`]'s; then the upgrade check,
+//! Stages in their fixed order: everything up to the target is [`route`]'s; then external
+//! authorisation ([`check`]), after which the target is looked for again; then the upgrade check,
 //! request headers and path, sending, and the response ([`respond`]).
 
 use std::convert::Infallible;
@@ -20,9 +21,10 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::body::{RequestBody, ResponseBody};
+use super::check::{self, Held};
 use super::exchange::{Exchange, Expired, Unanswered};
 use super::respond::{self, About};
-use super::route::{self, Forward};
+use super::route::{self, Decision, Forward};
 use super::upgrade;
 use crate::config::Target;
 use crate::error::{ErrorKind, ProxyError};
@@ -40,11 +42,56 @@ pub(crate) fn handle(
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
     let unanswered = Unanswered::new(Rc::clone(&exchange));
     match begin(&exchange, request) {
-        Step::Answered(response) => Either::Left(async move {
+        Begun::Decided(Step::Answered(response)) => Either::Left(Either::Left(async move {
             unanswered.defuse();
             Ok(response)
-        }),
-        Step::Send(sending) => Either::Right(answer(exchange, unanswered, sending)),
+        })),
+        Begun::Decided(Step::Send(sending)) => Either::Right(answer(exchange, unanswered, sending)),
+        // Only requests that are checked pay for the room that this takes.
+        Begun::Held(held) => {
+            Either::Left(Either::Right(Box::pin(checked(exchange, unanswered, held))))
+        }
+    }
+}
+
+/// Asks whether a request may pass, and goes on with it, or with the refusal.
+async fn checked(
+    exchange: Rc<Exchange>,
+    unanswered: Unanswered,
+    mut held: Box<Held>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let response = match check::ask(&exchange, &mut held).await {
+        Ok(()) => match resume(&exchange, *held) {
+            Step::Answered(response) => response,
+            Step::Send(sending) => return answer(exchange, unanswered, sending).await,
+        },
+        Err(refusal) => check::refuse(&exchange, &held, refusal),
+    };
+    unanswered.defuse();
+    Ok(response)
+}
+
+/// Goes on with a request that may pass; its route is looked for again.
+fn resume(exchange: &Rc<Exchange>, held: Held) -> Step {
+    let Held {
+        head,
+        body,
+        mut arrived,
+        about,
+        on_upgrade,
+        ..
+    } = held;
+    exchange.passed();
+    match route::decide(exchange, &head, &mut arrived, true) {
+        Ok(Decision::Forward(forward)) => proceed(exchange, head, body, forward, about, on_upgrade),
+        // It is not asked for twice; were it, nothing would be the safe answer.
+        Ok(Decision::Check(..)) => {
+            Step::Answered(respond::local(exchange, Reply::cluster_not_found(), &about))
+        }
+        Err(reply) => {
+            note(exchange, &head, about.version);
+            Step::Answered(respond::local(exchange, reply, &about))
+        }
     }
 }
 
@@ -66,6 +113,7 @@ fn answer(
             Some(Target::Cluster {
                 cluster: Some(cluster),
                 policy,
+                ..
             }) => {
                 let outcome = {
                     let pool = &exchange.conn.context.pool;
@@ -94,6 +142,18 @@ fn answer(
     }
 }
 
+/// A request whose route is known, for now.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are the large one, which is taken apart at once"
+)]
+enum Begun {
+    /// What follows.
+    Decided(Step),
+    /// Somebody is asked first.
+    Held(Box<Held>),
+}
+
 /// What follows from a request's headers.
 enum Step {
     /// A reply of ours.
@@ -112,7 +172,7 @@ struct Sending {
 }
 
 /// The stages before sending.
-fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Step {
+fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Begun {
     let (mut head, body) = request.into_parts();
     let about = About {
         version: head.version,
@@ -121,14 +181,43 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Step {
     };
     let on_upgrade = head.extensions.remove::<OnUpgrade>();
     let body = RequestBody::new(body, exchange);
-    let forward = match route::decide(exchange, &mut head) {
-        Ok(forward) => forward,
+    let decided = route::arrive(exchange, &mut head).and_then(|mut arrived| {
+        let decision = route::decide(exchange, &head, &mut arrived, false)?;
+        Ok((arrived, decision))
+    });
+    match decided {
+        Ok((_, Decision::Forward(forward))) => {
+            Begun::Decided(proceed(exchange, head, body, forward, about, on_upgrade))
+        }
+        Ok((arrived, Decision::Check(row, target))) => Begun::Held(Box::new(Held {
+            head,
+            body,
+            arrived,
+            about,
+            on_upgrade,
+            row,
+            target,
+        })),
         Err(reply) => {
             note(exchange, &head, about.version);
-            return Step::Answered(respond::local(exchange, reply, &about));
+            Begun::Decided(Step::Answered(respond::local(exchange, reply, &about)))
         }
-    };
-    let Some(Target::Cluster { cluster, policy }) = exchange.target() else {
+    }
+}
+
+/// The stages between a request's final route and its sending.
+fn proceed(
+    exchange: &Rc<Exchange>,
+    mut head: Parts,
+    body: RequestBody,
+    forward: Forward,
+    about: About<'static>,
+    on_upgrade: Option<OnUpgrade>,
+) -> Step {
+    let Some(Target::Cluster {
+        cluster, policy, ..
+    }) = exchange.target()
+    else {
         note(exchange, &head, about.version);
         return Step::Answered(respond::local(exchange, Reply::cluster_not_found(), &about));
     };
@@ -176,7 +265,7 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Step {
 }
 
 /// Copies what the access log wants of the request as it is now.
-fn note(exchange: &Exchange, head: &Parts, version: Version) {
+pub(super) fn note(exchange: &Exchange, head: &Parts, version: Version) {
     let log = &exchange.serving.config.log;
     exchange
         .record

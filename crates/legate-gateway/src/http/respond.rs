@@ -3,7 +3,10 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SERVER, TRAILER};
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SERVER, TRAILER,
+};
 use http::{HeaderMap, Response, StatusCode, Version};
 
 use super::body::ResponseBody;
@@ -42,6 +45,41 @@ pub(crate) fn local(
     let headers = response.headers_mut();
     edit(exchange, headers, status, about);
     finish(exchange, headers, status, about.version, close);
+    response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
+}
+
+/// The answer of external authorisation to a request that does not pass.
+pub(crate) fn denied(
+    exchange: &Rc<Exchange>,
+    status: StatusCode,
+    mut headers: HeaderMap,
+    body: Bytes,
+    about: &About<'_>,
+) -> Response<ResponseBody> {
+    let message = String::from_utf8_lossy(&body).into_owned();
+    let reply = Reply::auth_denied(status, if about.grpc { message } else { String::new() });
+    {
+        let mut record = exchange.record.borrow_mut();
+        record.flag(reply.flags);
+        record.details = reply.details.clone();
+    }
+    let mut response = reply.into_response(about.grpc);
+    if !about.grpc {
+        if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+            headers.remove(CONTENT_LENGTH);
+            response.headers_mut().remove(CONTENT_LENGTH);
+        } else if !body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            let text = HeaderValue::from_static("text/plain");
+            headers.entry(CONTENT_TYPE).or_insert(text);
+        }
+        *response.body_mut() = body;
+    }
+    let status = response.status();
+    response.headers_mut().extend(headers);
+    let headers = response.headers_mut();
+    edit(exchange, headers, status, about);
+    finish(exchange, headers, status, about.version, false);
     response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
 }
 

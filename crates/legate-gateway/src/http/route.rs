@@ -16,14 +16,15 @@ use super::exchange::Exchange;
 use crate::config::{Plan, PortConfig, Target};
 use crate::drain::Lifecycle;
 use crate::reply::Reply;
+use crate::request::client::Forwarded;
 use crate::request::{
-    self, HopHeaders, HostError, PathParts, apply_forwarded, check_connection_header,
-    effective_host, https_redirect_location, ip_allowed, normalise_path,
+    self, ClientAddress, HopHeaders, HostError, PathParts, apply_forwarded,
+    check_connection_header, effective_host, https_redirect_location, ip_allowed, normalise_path,
 };
 use crate::tls::{TlsChain, covers, same_policy};
 
 /// Most headers of a request (spec/services §5.6); on HTTP/1.1 hyper counts.
-const MAX_HEADERS: usize = 100;
+pub(super) const MAX_HEADERS: usize = 100;
 
 /// A request that goes upstream.
 pub(crate) struct Forward {
@@ -39,6 +40,29 @@ pub(crate) struct Forward {
     pub(crate) upgrade: Option<String>,
 }
 
+/// What follows from a request's headers.
+pub(crate) enum Decision {
+    /// It goes upstream.
+    Forward(Forward),
+    /// Somebody is asked first, for this target of a row.
+    Check(Arc<Row<Plan>>, usize),
+}
+
+/// What is known of a request before a route is looked for.
+pub(crate) struct Arrived {
+    client: ClientAddress,
+    forwarded: Forwarded,
+    wanted: Wanted,
+    draw: u32,
+}
+
+impl Arrived {
+    /// Whether the client wants to change to another protocol.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        matches!(self.wanted, Wanted::Upgrade(_))
+    }
+}
+
 /// Which protocol a client wants to change to, if any.
 enum Wanted {
     Nothing,
@@ -47,9 +71,9 @@ enum Wanted {
     Tunnel,
 }
 
-/// Decides. Headers that a client must not send are gone afterwards, and those that tell the
-/// upstream about the client are there.
-pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, Reply> {
+/// Takes a request in. Headers that a client must not send are gone afterwards, and those that tell
+/// the upstream about the client are there.
+pub(crate) fn arrive(exchange: &Exchange, head: &mut Parts) -> Result<Arrived, Reply> {
     let conn = &*exchange.conn;
     let config = &*exchange.serving.config;
     let settings = &config.listener.http;
@@ -76,25 +100,42 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
         record.client = Some(client);
         record.scheme = forwarded.scheme;
     }
+    Ok(Arrived {
+        client,
+        forwarded,
+        wanted,
+        draw: conn.context.draw(),
+    })
+}
 
+/// Decides where a request goes. A request that was `checked` is not checked again: its headers are
+/// others now, and so may be its route.
+pub(crate) fn decide(
+    exchange: &Exchange,
+    head: &Parts,
+    arrived: &mut Arrived,
+    checked: bool,
+) -> Result<Decision, Reply> {
+    let conn = &*exchange.conn;
+    let config = &*exchange.serving.config;
+    let settings = &config.listener.http;
+    let forwarded = arrived.forwarded;
     let headers = &head.headers;
     let host =
         effective_host(&head.uri, headers, config.strip_ports.as_deref()).map_err(bad_host)?;
     let path = normalise_path(&head.uri, &head.method, settings).map_err(|_| Reply::bad_path())?;
     if let Some(policy) = &settings.ip_policy
-        && !ip_allowed(policy, &client)
+        && !ip_allowed(policy, &arrived.client)
     {
         return Err(Reply::ip_denied());
     }
-    let upgrade = match wanted {
-        Wanted::Nothing => None,
-        Wanted::Upgrade(token) => Some(token),
-        Wanted::Tunnel => return Err(Reply::route_not_found()),
-    };
+    if matches!(arrived.wanted, Wanted::Tunnel) {
+        return Err(Reply::route_not_found());
+    }
 
     let view = RequestView {
         // RFC 8441 carries what HTTP/1.1 sends as a GET.
-        method: if upgrade.is_some() && head.method == Method::CONNECT {
+        method: if arrived.is_upgrade() && head.method == Method::CONNECT {
             "GET"
         } else {
             head.method.as_str()
@@ -110,14 +151,20 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
         SecurityModel::ForwardedProto => forwarded.proto_is_https,
     };
     let selected = virtual_host(conn, config, &host, head.version)?
-        .select(&view, secure, conn.context.draw())
+        .select(&view, secure, arrived.draw)
         .ok_or_else(Reply::route_not_found)?;
     let row = selected.row;
     let target = match selected.verdict {
         Verdict::Act { target } => Some(target),
         Verdict::RedirectToHttps => None,
     };
-    // Set here and nowhere else. A redirect has no target.
+    if !checked
+        && let Some(target) = target
+        && is_guarded(row, target)
+    {
+        return Ok(Decision::Check(Arc::clone(row), target));
+    }
+    // Set when the row is final. A redirect has no target.
     let index = target.unwrap_or(usize::MAX);
     let _ = exchange.chosen.set((Arc::clone(row), index));
     let Some(target) = target else {
@@ -127,13 +174,37 @@ pub(crate) fn decide(exchange: &Exchange, head: &mut Parts) -> Result<Forward, R
 
     let same_host = is_as_sent(head, config, &host);
     let (path, original) = new_path(config, row, target, &path);
-    Ok(Forward {
+    let upgrade = match std::mem::replace(&mut arrived.wanted, Wanted::Nothing) {
+        Wanted::Upgrade(token) => Some(token),
+        Wanted::Nothing | Wanted::Tunnel => None,
+    };
+    Ok(Decision::Forward(Forward {
         path,
         original,
         host: (!same_host).then(|| host.into_owned()),
         scheme: forwarded.scheme,
         upgrade,
-    })
+    }))
+}
+
+/// Whether somebody is asked before a request goes to a target.
+fn is_guarded(row: &Row<Plan>, target: usize) -> bool {
+    let Plan::Forward(targets) = &row.payload else {
+        return false;
+    };
+    matches!(targets.get(target), Some(Target::Cluster { policy, .. }) if policy.auth.is_some())
+}
+
+/// The host and the path, query included, that a check is told.
+pub(crate) fn asked_about(exchange: &Exchange, head: &Parts) -> Option<(String, String)> {
+    let config = &*exchange.serving.config;
+    let host = effective_host(&head.uri, &head.headers, config.strip_ports.as_deref()).ok()?;
+    let path = normalise_path(&head.uri, &head.method, &config.listener.http).ok()?;
+    let whole = match path.query {
+        Some(query) => format!("{}?{query}", path.path),
+        None => path.path.into_owned(),
+    };
+    Some((host.into_owned(), whole))
 }
 
 /// Whether the Host header says what the host is.

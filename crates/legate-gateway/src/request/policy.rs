@@ -3,6 +3,7 @@
 //!
 //! Timeouts and upgrades are only carried here; the pipeline applies them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use legate_config::http::HttpSettings;
 use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet};
 use smallvec::SmallVec;
 
+use super::auth::CompiledAuth;
 use super::facts::{Captured, Facts, Headers};
 use super::rewrite::CompiledRewrite;
 use super::template::{Captures, Compiled, Values};
@@ -41,6 +43,8 @@ pub(crate) struct CompiledPolicy {
     expected_timeout: Option<HeaderValue>,
     linkerd_dst: Option<HeaderValue>,
     upgrades: Vec<String>,
+    /// Who is asked before anything goes upstream.
+    pub(crate) auth: Option<Arc<CompiledAuth>>,
 }
 
 /// What becomes of the Host header.
@@ -77,6 +81,10 @@ impl CompiledPolicy {
             expected_timeout: (set.timeout_ms > 0).then(|| HeaderValue::from(set.timeout_ms)),
             linkerd_dst: set.linkerd_dst.as_deref().map(value).transpose()?,
             upgrades: set.upgrades.clone(),
+            auth: match &set.auth {
+                Some(auth) => Some(Arc::new(CompiledAuth::build(auth)?)),
+                None => None,
+            },
         })
     }
 

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use legate_compiler::Snapshot;
+use legate_config::auth::Auth;
+use legate_config::policy::PolicySet;
 use legate_config::route::{Action, Destination, PathMatch, StringMatch};
 use legate_config::{Origin, Route};
 use legate_router::{Explanation, Found, Reason};
@@ -130,6 +132,24 @@ fn compared(value: &StringMatch) -> String {
     }
 }
 
+/// Who is asked before a request goes to a target.
+fn guard(policy: &PolicySet) -> String {
+    match policy.auth.as_deref() {
+        None => String::new(),
+        Some(Auth::Check(check)) => {
+            let clusters = check.targets.iter().map(|target| target.cluster.as_str());
+            format!(
+                "      checked by AuthService {} at {}\n",
+                check.names.join(", "),
+                clusters.collect::<Vec<_>>().join(", ")
+            )
+        }
+        Some(Auth::Refuse { message }) => {
+            format!("      answers 500 instead of a check: {message}\n")
+        }
+    }
+}
+
 /// What the winner does.
 fn doing(route: &Route, snapshot: &Snapshot) -> String {
     let mut text = String::new();
@@ -145,6 +165,7 @@ fn doing(route: &Route, snapshot: &Snapshot) -> String {
                     Destination::Cluster { cluster, policies } => {
                         let _ = writeln!(text, ": cluster {cluster}");
                         if let Some(policy) = snapshot.policies.get(policies.as_str()) {
+                            text.push_str(&guard(policy));
                             let _ = writeln!(text, "      policies {}", json!(&**policy));
                         }
                     }

@@ -238,7 +238,7 @@ fn rw_18_redirects_do_not_mix() {
 }
 
 #[test]
-fn an_auth_service_withholds_routes() {
+fn a_grpc_auth_service_withholds_routes() {
     let c = with_base([
         mapping("a", "/a/", json!({})),
         mapping("b", "/b/", json!({"bypass_auth": true})),
@@ -247,7 +247,11 @@ fn an_auth_service_withholds_routes() {
             "/r/",
             json!({"service": "n.test", "host_redirect": true}),
         ),
-        crd("AuthService", "auth", json!({"auth_service": "auth"})),
+        crd(
+            "AuthService",
+            "auth",
+            json!({"auth_service": "auth", "proto": "grpc"}),
+        ),
     ]);
     assert_eq!(failure(&c, "a"), (503, "E-UNSUPPORTED".into()));
     assert_eq!(named(shares(row(&c, "b"))), ["b=100"]);

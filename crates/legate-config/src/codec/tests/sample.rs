@@ -1,7 +1,10 @@
 //! A snapshot with every table, every variant, and no field at its default.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use crate::auth::{Auth, AuthBody, AuthCheck, AuthTarget};
 use crate::cluster::{
     AddressFamilies, Balancer, Cluster, DnsMode, DnsSource, Endpoint, EndpointSet, TcpKeepalive,
     UpstreamProtocol, UpstreamTls,
@@ -293,12 +296,36 @@ fn policies(snapshot: &mut Snapshot) {
             append: true,
         }],
     };
+    let checks = [
+        Arc::new(Auth::Check(AuthCheck {
+            names: vec!["d/a".into()],
+            targets: vec![AuthTarget {
+                cluster: "key-0".into(),
+                linkerd_dst: Some("l".into()),
+            }],
+            timeout_ms: 1,
+            path_prefix: "/p".into(),
+            request_headers: vec!["x-q".into()],
+            answer_headers: vec!["x-s".into()],
+            add_headers: vec![("x-a".into(), "v".into())],
+            body: Some(AuthBody {
+                max_bytes: u64::MAX,
+                allow_partial: true,
+            }),
+            allow_on_error: true,
+            status_on_error: 503,
+        })),
+        Arc::new(Auth::Refuse {
+            message: "m".into(),
+        }),
+    ];
     put(
         &mut snapshot.policies,
         rewrites
             .into_iter()
             .zip(hosts.iter().cycle())
-            .map(|(rewrite, host)| PolicySet {
+            .zip(checks.iter().cycle())
+            .map(|((rewrite, host), auth)| PolicySet {
                 request_headers: edits.clone(),
                 response_headers: edits.clone(),
                 rewrite,
@@ -307,6 +334,7 @@ fn policies(snapshot: &mut Snapshot) {
                 idle_timeout_ms: 1,
                 upgrades: vec!["websocket".into()],
                 linkerd_dst: Some("l".into()),
+                auth: Some(auth.clone()),
             }),
     );
 }
