@@ -4,6 +4,7 @@
 //! Not here: what the settings do. The `tls` Module (§3.15) is only reported.
 
 mod access_log;
+mod cors;
 mod defaults;
 mod ip;
 mod keys;
@@ -19,6 +20,7 @@ use legate_api::{AddedHeader, Body, ObjectKey};
 use legate_config::Diagnostic;
 use legate_config::cluster::TcpKeepalive;
 use legate_config::http::{AccessLog, IpPolicy};
+use legate_config::policy::CorsPolicy;
 
 use crate::options::Options;
 use crate::resources::Resources;
@@ -66,6 +68,8 @@ pub(crate) struct ModuleSettings {
     pub(crate) cluster_max_connection_lifetime_ms: Option<u64>,
     /// `keepalive`: default of Mappings.
     pub(crate) keepalive: Option<TcpKeepalive>,
+    /// `cors`: default of Mappings.
+    pub(crate) cors: Option<CorsPolicy>,
     /// `resolver`: default of Mappings, `kubernetes-service`.
     pub(crate) resolver: String,
     /// `use_ambassador_namespace_for_service_resolution`
@@ -131,6 +135,7 @@ impl Default for ModuleSettings {
             cluster_idle_timeout_ms: None,
             cluster_max_connection_lifetime_ms: None,
             keepalive: None,
+            cors: None,
             resolver: "kubernetes-service".to_owned(),
             use_ambassador_namespace_for_service_resolution: false,
             defaults: MappingDefaults::default(),

@@ -34,6 +34,7 @@ pub(crate) fn policy(
             .unwrap_or(context.module.cluster_request_timeout_ms),
         idle_timeout_ms: changes.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
         upgrades: merged.upgrades.clone(),
+        cors: merged.cors.clone(),
         linkerd_dst: linkerd.then(|| upstream.linkerd.clone()),
     };
     context.policies.intern(policy)

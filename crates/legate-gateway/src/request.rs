@@ -10,10 +10,12 @@
 //!   that only a proxy may send
 //! - [`ip`]: IP allow and deny lists
 //! - [`redirect`]: locations of redirects
+//! - [`cors`]: which origins' scripts may use a target
 //! - [`policy`]: header edits and path rewriting of a target; [`rewrite`]: the replacements
 //! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request
 
 pub(crate) mod client;
+pub(crate) mod cors;
 pub(crate) mod facts;
 pub(crate) mod hop;
 pub(crate) mod host;
@@ -27,6 +29,7 @@ pub(crate) mod template;
 pub(crate) mod tests_support;
 
 pub(crate) use client::{ClientAddress, Peer, apply_forwarded, decide, value_of_digits};
+pub(crate) use cors::{CompiledCors, wants_preflight};
 pub(crate) use facts::Facts;
 pub(crate) use hop::{HopHeaders, check_connection_header, strip_hop_by_hop};
 pub(crate) use host::{HostError, effective_host};

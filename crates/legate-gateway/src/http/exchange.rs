@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use legate_router::Row;
 
 use super::conn::Conn;
@@ -31,6 +31,8 @@ pub(crate) struct Exchange {
     pub(crate) record: RefCell<Record>,
     /// The row that won, and which of its targets.
     pub(crate) chosen: OnceCell<(Arc<Row<Plan>>, usize)>,
+    /// The client's origin, where the target's CORS settings allow it.
+    pub(crate) origin: OnceCell<HeaderValue>,
     alarm: Alarm,
     started: Instant,
     route_limit: Cell<Option<Duration>>,
@@ -65,6 +67,7 @@ impl Exchange {
             serving,
             record: RefCell::default(),
             chosen: OnceCell::new(),
+            origin: OnceCell::new(),
             alarm: Alarm::new(&conn.context.timers),
             started,
             route_limit: Cell::new(None),

@@ -28,7 +28,7 @@ use crate::config::Target;
 use crate::error::{ErrorKind, ProxyError};
 use crate::reply::{Flag, Flags, Reply, is_grpc};
 use crate::request::facts::Captured;
-use crate::request::{CompiledHost, CompiledPolicy, Facts};
+use crate::request::{CompiledHost, CompiledPolicy, Facts, wants_preflight};
 use crate::upstream::{Call, ClusterHandle, Slot, UpstreamBody, outgoing};
 
 /// Answers one request. Everything up to the sending happens at once; the future that is returned
@@ -132,6 +132,15 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Step {
         note(exchange, &head, about.version);
         return Step::Answered(respond::local(exchange, Reply::cluster_not_found(), &about));
     };
+    if let Some(cors) = &policy.cors
+        && let Some(origin) = cors.allowed(&head.headers)
+    {
+        let _ = exchange.origin.set(origin.clone());
+        if wants_preflight(&head.method, &head.headers) {
+            note(exchange, &head, about.version);
+            return Step::Answered(respond::preflight(exchange, cors, origin, &about));
+        }
+    }
     exchange.limit(policy.timeout, policy.idle_timeout);
     let upgrade = forward.upgrade.is_some();
     let prepared = match (&forward.upgrade, cluster) {

@@ -10,7 +10,7 @@ use super::body::ResponseBody;
 use super::exchange::Exchange;
 use crate::reply::Reply;
 use crate::request::facts::{Captured, Facts};
-use crate::request::{CompiledPolicy, HopHeaders};
+use crate::request::{CompiledCors, CompiledPolicy, HopHeaders};
 use crate::upstream::UpstreamBody;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
@@ -42,6 +42,29 @@ pub(crate) fn local(
     let headers = response.headers_mut();
     edit(exchange, headers, status, about);
     finish(exchange, headers, status, about.version, close);
+    response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
+}
+
+/// The answer to a preflight of CORS. The route's header edits are for what its upstream answers,
+/// and do not apply.
+pub(crate) fn preflight(
+    exchange: &Rc<Exchange>,
+    cors: &CompiledCors,
+    origin: &HeaderValue,
+    about: &About<'_>,
+) -> Response<ResponseBody> {
+    let reply = Reply::preflight();
+    exchange.record.borrow_mut().details = reply.details.clone();
+    let mut response = reply.into_response(false);
+    let status = response.status();
+    cors.answer_preflight(response.headers_mut(), origin);
+    finish(
+        exchange,
+        response.headers_mut(),
+        status,
+        about.version,
+        false,
+    );
     response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
 }
 
@@ -87,7 +110,7 @@ pub(crate) fn upstream(
     Response::from_parts(head, body)
 }
 
-/// The route's edits.
+/// The route's edits, and CORS after them.
 pub(crate) fn edit(
     exchange: &Exchange,
     headers: &mut HeaderMap,
@@ -103,6 +126,9 @@ pub(crate) fn edit(
             ..super::record::connection_facts(&exchange.conn)
         };
         policy.apply_response(headers, captured, &facts);
+        if let (Some(cors), Some(origin)) = (&policy.cors, exchange.origin.get()) {
+            cors.mark_response(headers, origin);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use legate_config::http::HttpSettings;
 use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet};
 use smallvec::SmallVec;
 
+use super::cors::CompiledCors;
 use super::facts::{Captured, Facts, Headers};
 use super::rewrite::CompiledRewrite;
 use super::template::{Captures, Compiled, Values};
@@ -41,6 +42,8 @@ pub(crate) struct CompiledPolicy {
     expected_timeout: Option<HeaderValue>,
     linkerd_dst: Option<HeaderValue>,
     upgrades: Vec<String>,
+    /// Which origins' scripts may use the target.
+    pub(crate) cors: Option<CompiledCors>,
 }
 
 /// What becomes of the Host header.
@@ -77,6 +80,7 @@ impl CompiledPolicy {
             expected_timeout: (set.timeout_ms > 0).then(|| HeaderValue::from(set.timeout_ms)),
             linkerd_dst: set.linkerd_dst.as_deref().map(value).transpose()?,
             upgrades: set.upgrades.clone(),
+            cors: set.cors.as_ref().map(CompiledCors::build).transpose()?,
         })
     }
 

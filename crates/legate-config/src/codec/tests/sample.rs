@@ -15,7 +15,8 @@ use crate::listener::{
     Listener, SecurityModel, TlsVersion, VirtualHost,
 };
 use crate::policy::{
-    HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, RegexReplace, Replacement,
+    CorsPolicy, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, RegexReplace,
+    Replacement,
 };
 use crate::route::{
     Action, Destination, Fail, NamedMatch, PathMatch, ProbeKind, Rank, Redirect, RedirectPath,
@@ -306,6 +307,14 @@ fn policies(snapshot: &mut Snapshot) {
                 timeout_ms: u64::MAX,
                 idle_timeout_ms: 1,
                 upgrades: vec!["websocket".into()],
+                cors: Some(CorsPolicy {
+                    origins: vec!["https://a.test".into()],
+                    methods: Some("GET, PUT".into()),
+                    headers: Some("x-a".into()),
+                    exposed_headers: Some("x-b".into()),
+                    credentials: true,
+                    max_age: Some(-1),
+                }),
                 linkerd_dst: Some("l".into()),
             }),
     );
