@@ -18,6 +18,8 @@ mod access_log;
 mod addresses;
 #[path = "data_path/association.rs"]
 mod association;
+#[path = "data_path/compression.rs"]
+mod compression;
 #[path = "data_path/cors.rs"]
 mod cors;
 #[path = "data_path/faults.rs"]

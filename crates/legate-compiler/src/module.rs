@@ -6,6 +6,7 @@
 mod access_log;
 mod cors;
 mod defaults;
+mod gzip;
 mod ip;
 mod keys;
 mod pick;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use legate_api::{AddedHeader, Body, ObjectKey};
 use legate_config::Diagnostic;
 use legate_config::cluster::TcpKeepalive;
-use legate_config::http::{AccessLog, IpPolicy};
+use legate_config::http::{AccessLog, Compression, IpPolicy};
 use legate_config::policy::CorsPolicy;
 
 use crate::options::Options;
@@ -52,6 +53,8 @@ pub(crate) struct ModuleSettings {
     pub(crate) listener_idle_timeout_ms: u64,
     /// `ip_allow` or `ip_deny`
     pub(crate) ip_policy: Option<IpPolicy>,
+    /// `gzip`
+    pub(crate) compression: Option<Compression>,
     /// `envoy_log_type`, `envoy_log_format`, `envoy_log_path`
     pub(crate) access_log: AccessLog,
     /// `enable_ipv4`: default of Mappings.
@@ -127,6 +130,7 @@ impl Default for ModuleSettings {
             suppress_envoy_headers: false,
             listener_idle_timeout_ms: 3_600_000,
             ip_policy: None,
+            compression: None,
             access_log: access_log::default_log(),
             enable_ipv4: true,
             enable_ipv6: false,

@@ -14,6 +14,7 @@
 mod body;
 pub(crate) mod conn;
 pub(crate) mod context;
+mod encode;
 mod exchange;
 mod frames;
 pub(crate) mod h1;

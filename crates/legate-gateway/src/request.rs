@@ -12,9 +12,11 @@
 //! - [`redirect`]: locations of redirects
 //! - [`cors`]: which origins' scripts may use a target
 //! - [`policy`]: header edits and path rewriting of a target; [`rewrite`]: the replacements
+//! - [`coding`]: which responses are compressed, and how
 //! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request
 
 pub(crate) mod client;
+pub(crate) mod coding;
 pub(crate) mod cors;
 pub(crate) mod facts;
 pub(crate) mod hop;
@@ -29,6 +31,7 @@ pub(crate) mod template;
 pub(crate) mod tests_support;
 
 pub(crate) use client::{ClientAddress, Peer, apply_forwarded, decide, value_of_digits};
+pub(crate) use coding::{Coding, accepted, will_compress};
 pub(crate) use cors::{CompiledCors, wants_preflight};
 pub(crate) use facts::Facts;
 pub(crate) use hop::{HopHeaders, check_connection_header, strip_hop_by_hop};

@@ -19,6 +19,7 @@ use super::record::Record;
 use crate::clock;
 use crate::config::{Plan, Target};
 use crate::reply::{Flag, Flags};
+use crate::request::Coding;
 use crate::timers::Alarm;
 
 /// A request that is being handled.
@@ -33,6 +34,8 @@ pub(crate) struct Exchange {
     pub(crate) chosen: OnceCell<(Arc<Row<Plan>>, usize)>,
     /// The client's origin, where the target's CORS settings allow it.
     pub(crate) origin: OnceCell<HeaderValue>,
+    /// The content coding that the client prefers, where responses may be compressed.
+    pub(crate) coding: Cell<Option<Coding>>,
     alarm: Alarm,
     started: Instant,
     route_limit: Cell<Option<Duration>>,
@@ -68,6 +71,7 @@ impl Exchange {
             record: RefCell::default(),
             chosen: OnceCell::new(),
             origin: OnceCell::new(),
+            coding: Cell::new(None),
             alarm: Alarm::new(&conn.context.timers),
             started,
             route_limit: Cell::new(None),

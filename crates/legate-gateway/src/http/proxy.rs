@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::HOST;
+use http::header::{ACCEPT_ENCODING, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
@@ -28,7 +28,7 @@ use crate::config::Target;
 use crate::error::{ErrorKind, ProxyError};
 use crate::reply::{Flag, Flags, Reply, is_grpc};
 use crate::request::facts::Captured;
-use crate::request::{CompiledHost, CompiledPolicy, Facts, wants_preflight};
+use crate::request::{CompiledHost, CompiledPolicy, Facts, accepted, wants_preflight};
 use crate::upstream::{Call, ClusterHandle, Slot, UpstreamBody, outgoing};
 
 /// Answers one request. Everything up to the sending happens at once; the future that is returned
@@ -139,6 +139,12 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Step {
         if wants_preflight(&head.method, &head.headers) {
             note(exchange, &head, about.version);
             return Step::Answered(respond::preflight(exchange, cors, origin, &about));
+        }
+    }
+    if let Some(compression) = &exchange.serving.config.listener.http.compression {
+        exchange.coding.set(accepted(&head.headers));
+        if compression.hide_accept_encoding {
+            head.headers.remove(ACCEPT_ENCODING);
         }
     }
     exchange.limit(policy.timeout, policy.idle_timeout);

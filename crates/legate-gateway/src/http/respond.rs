@@ -3,14 +3,20 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SERVER, TRAILER};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SERVER,
+    TRAILER,
+};
 use http::{HeaderMap, Response, StatusCode, Version};
 
+use http_body::Body;
+
 use super::body::ResponseBody;
+use super::encode::Encoder;
 use super::exchange::Exchange;
 use crate::reply::Reply;
 use crate::request::facts::{Captured, Facts};
-use crate::request::{CompiledCors, CompiledPolicy, HopHeaders};
+use crate::request::{CompiledCors, CompiledPolicy, HopHeaders, will_compress};
 use crate::upstream::UpstreamBody;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
@@ -99,6 +105,12 @@ pub(crate) fn upstream(
         head.headers
             .insert(SERVICE_TIME, crate::request::value_of_digits(millis));
     }
+    let encoder = compress(
+        exchange,
+        &mut head.headers,
+        head.status,
+        body.is_end_stream(),
+    );
     finish(
         exchange,
         &mut head.headers,
@@ -106,8 +118,30 @@ pub(crate) fn upstream(
         about.version,
         false,
     );
-    let body = ResponseBody::upstream(body, Rc::clone(exchange), trailers);
+    let body = ResponseBody::upstream(body, encoder, Rc::clone(exchange), trailers);
     Response::from_parts(head, body)
+}
+
+/// What compresses the body, where that is asked for and worth it; the headers say so then.
+fn compress(
+    exchange: &Exchange,
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    empty: bool,
+) -> Option<Box<Encoder>> {
+    let settings = exchange.serving.config.listener.http.compression.as_ref()?;
+    let coding = will_compress(settings, exchange.coding.get(), status, headers, empty)?;
+    let events = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    match Encoder::new(coding, settings, events) {
+        Ok(encoder) => Some(Box::new(encoder)),
+        Err(_) => {
+            // As it came, then.
+            headers.remove(CONTENT_ENCODING);
+            None
+        }
+    }
 }
 
 /// The route's edits, and CORS after them.

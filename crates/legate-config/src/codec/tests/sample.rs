@@ -8,7 +8,8 @@ use crate::cluster::{
 };
 use crate::diagnostic::ObjectRef;
 use crate::http::{
-    AccessLog, AccessLogFormat, HttpSettings, IpMode, IpPolicy, IpRule, IpSource, JsonValue,
+    AccessLog, AccessLogFormat, Compression, HttpSettings, IpMode, IpPolicy, IpRule, IpSource,
+    JsonValue,
 };
 use crate::listener::{
     ChainMatch, ChainTls, ClientAuth, DownstreamTls, FilterChain, HostPattern, InsecureAction,
@@ -67,6 +68,14 @@ fn settings() -> HttpSettings {
         suppress_envoy_headers: true,
         http2_max_concurrent_streams: 7,
         idle_timeout_ms: 0,
+        compression: Some(Compression {
+            content_types: vec!["text/html".into()],
+            min_length: u64::MAX,
+            gzip_level: 9,
+            gzip_window_bits: 15,
+            not_with_etag: true,
+            hide_accept_encoding: true,
+        }),
         ip_policy: Some(IpPolicy {
             mode: IpMode::Deny,
             rules: ["10.1.2.3/8", "fe80::1/64"]
