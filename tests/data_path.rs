@@ -20,6 +20,10 @@ mod addresses;
 mod association;
 #[path = "data_path/auth.rs"]
 mod auth;
+#[path = "data_path/compression.rs"]
+mod compression;
+#[path = "data_path/cors.rs"]
+mod cors;
 #[path = "data_path/faults.rs"]
 mod faults;
 #[path = "data_path/groups.rs"]

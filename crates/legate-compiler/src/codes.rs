@@ -146,6 +146,10 @@ codes! {
     W_DEPRECATED = "W-DEPRECATED";
     /// A Module's switch that is on although Emissary would take it for off.
     I_MODULE_ENABLED = "I-MODULE-ENABLED";
+    /// An origin, method, header or age of CORS that no browser understands.
+    E_POLICY_CORS = "E-POLICY-CORS";
+    /// A Module's switch that is off although Emissary would take it for on.
+    W_MODULE_OFF = "W-MODULE-OFF";
     /// Lua scripts are not run.
     E_POLICY_LUA = "E-POLICY-LUA";
     /// The version that an object was written as cannot be told.

@@ -27,6 +27,7 @@ pub(crate) fn http_settings(module: &ModuleSettings, listener: &ListenerSpec) ->
             .unwrap_or(DEFAULT_CONCURRENT_STREAMS),
         idle_timeout_ms: module.listener_idle_timeout_ms,
         ip_policy: module.ip_policy.clone(),
+        compression: module.compression.clone(),
         access_log: module.access_log.clone(),
     }
 }

@@ -5,6 +5,7 @@
 //! `service`, a `resolver` or a TLS context stands for is the next pass's business (`resolve`).
 
 mod changes;
+mod cors;
 mod matching;
 mod redirect;
 mod report;
@@ -22,6 +23,7 @@ use crate::select::object_ref;
 use crate::service::Service;
 
 pub(crate) use changes::{Changes, HeaderInput, header_adds, header_removes};
+pub(crate) use cors::cors_policy;
 pub(crate) use matching::{HostCondition, Matching, PathKind, is_header_name};
 pub(crate) use redirect::{PathInput, RedirectInput};
 pub(crate) use report::Report;

@@ -4,7 +4,9 @@
 //! Not here: what the settings do. The `tls` Module (§3.15) is only reported.
 
 mod access_log;
+mod cors;
 mod defaults;
+mod gzip;
 mod ip;
 mod keys;
 mod pick;
@@ -18,7 +20,8 @@ use std::collections::BTreeMap;
 use legate_api::{AddedHeader, Body, ObjectKey};
 use legate_config::Diagnostic;
 use legate_config::cluster::TcpKeepalive;
-use legate_config::http::{AccessLog, IpPolicy};
+use legate_config::http::{AccessLog, Compression, IpPolicy};
+use legate_config::policy::CorsPolicy;
 
 use crate::options::Options;
 use crate::resources::Resources;
@@ -50,6 +53,8 @@ pub(crate) struct ModuleSettings {
     pub(crate) listener_idle_timeout_ms: u64,
     /// `ip_allow` or `ip_deny`
     pub(crate) ip_policy: Option<IpPolicy>,
+    /// `gzip`
+    pub(crate) compression: Option<Compression>,
     /// `envoy_log_type`, `envoy_log_format`, `envoy_log_path`
     pub(crate) access_log: AccessLog,
     /// `enable_ipv4`: default of Mappings.
@@ -66,6 +71,8 @@ pub(crate) struct ModuleSettings {
     pub(crate) cluster_max_connection_lifetime_ms: Option<u64>,
     /// `keepalive`: default of Mappings.
     pub(crate) keepalive: Option<TcpKeepalive>,
+    /// `cors`: default of Mappings.
+    pub(crate) cors: Option<CorsPolicy>,
     /// `resolver`: default of Mappings, `kubernetes-service`.
     pub(crate) resolver: String,
     /// `use_ambassador_namespace_for_service_resolution`
@@ -123,6 +130,7 @@ impl Default for ModuleSettings {
             suppress_envoy_headers: false,
             listener_idle_timeout_ms: 3_600_000,
             ip_policy: None,
+            compression: None,
             access_log: access_log::default_log(),
             enable_ipv4: true,
             enable_ipv6: false,
@@ -131,6 +139,7 @@ impl Default for ModuleSettings {
             cluster_idle_timeout_ms: None,
             cluster_max_connection_lifetime_ms: None,
             keepalive: None,
+            cors: None,
             resolver: "kubernetes-service".to_owned(),
             use_ambassador_namespace_for_service_resolution: false,
             defaults: MappingDefaults::default(),

@@ -36,6 +36,7 @@ pub(crate) fn policy(
             .unwrap_or(context.module.cluster_request_timeout_ms),
         idle_timeout_ms: changes.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
         upgrades: merged.upgrades.clone(),
+        cors: merged.cors.clone(),
         linkerd_dst: linkerd.then(|| upstream.linkerd.clone()),
         auth: match context.auth {
             AuthState::Guarded { auth, .. } if !member.bypasses_auth() => Some(Arc::clone(auth)),

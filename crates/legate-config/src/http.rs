@@ -48,6 +48,9 @@ pub struct HttpSettings {
     /// Who may talk to us at all; `None` = everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_policy: Option<IpPolicy>,
+    /// Which responses are compressed; `None` = none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// The access log.
     #[serde(skip_serializing_if = "default::access_log")]
     pub access_log: AccessLog,
@@ -68,6 +71,7 @@ impl Default for HttpSettings {
             http2_max_concurrent_streams: 100,
             idle_timeout_ms: 3_600_000,
             ip_policy: None,
+            compression: None,
             access_log: AccessLog::default(),
         }
     }
@@ -112,6 +116,26 @@ mod default {
     pub(super) fn access_log(value: &AccessLog) -> bool {
         *value == AccessLog::default()
     }
+}
+
+/// Compression of responses (spec/services §3.10).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compression {
+    /// Media types that are compressed, without parameters; compared without regard to case.
+    pub content_types: Vec<String>,
+    /// Bytes below which it is not worth it; a response of unknown length is.
+    pub min_length: u64,
+    /// Level of gzip, 1 to 9.
+    pub gzip_level: u8,
+    /// Base-2 logarithm of gzip's window, 9 to 15.
+    pub gzip_window_bits: u8,
+    /// Whether responses with an `etag` are left as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_with_etag: bool,
+    /// Whether the upstream does not see the client's `accept-encoding`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hide_accept_encoding: bool,
 }
 
 /// IP lists, applied to every request before routing; denied is 403 (spec/services §3.17).

@@ -30,12 +30,39 @@ pub struct PolicySet {
     /// Upgrade tokens let through, lower-case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upgrades: Vec<String>,
+    /// Which other origins' scripts may use the route; `None` = browsers are told nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsPolicy>,
     /// Value of `l5d-dst-override`, if it is to be sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linkerd_dst: Option<String>,
     /// Who is asked before anything goes upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Arc<Auth>>,
+}
+
+/// Cross-origin resource sharing (spec/services §3.9). Lists are header values already.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorsPolicy {
+    /// Allowed origins, compared as they are; `*` allows all. None: nothing is ever said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// `access-control-allow-methods` of preflights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub methods: Option<String>,
+    /// `access-control-allow-headers` of preflights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<String>,
+    /// `access-control-expose-headers` of actual responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed_headers: Option<String>,
+    /// Whether `access-control-allow-credentials: true` is sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub credentials: bool,
+    /// `access-control-max-age` of preflights, in seconds; negative = not to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<i64>,
 }
 
 /// Removals, then additions (spec/routing §4.9). Names are lower-case and may be changed at all.

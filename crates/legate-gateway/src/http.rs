@@ -15,6 +15,7 @@ mod body;
 mod check;
 pub(crate) mod conn;
 pub(crate) mod context;
+mod encode;
 mod exchange;
 mod frames;
 pub(crate) mod h1;

@@ -251,6 +251,11 @@ impl Reply {
         reply
     }
 
+    /// A preflight of CORS whose origin is allowed.
+    pub(crate) fn preflight() -> Self {
+        Self::plain(StatusCode::OK, "cors_response")
+    }
+
     /// A probe's answer, from the process's own state.
     pub(crate) fn probe(status: StatusCode, body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(status, body, Flags::NONE, "direct_response")

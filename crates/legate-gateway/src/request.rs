@@ -10,12 +10,16 @@
 //!   that only a proxy may send
 //! - [`ip`]: IP allow and deny lists
 //! - [`redirect`]: locations of redirects
+//! - [`cors`]: which origins' scripts may use a target
 //! - [`policy`]: header edits and path rewriting of a target; [`rewrite`]: the replacements
 //! - [`auth`]: headers of a check of external authorisation, and of its answer
+//! - [`coding`]: which responses are compressed, and how
 //! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request
 
 pub(crate) mod auth;
 pub(crate) mod client;
+pub(crate) mod coding;
+pub(crate) mod cors;
 pub(crate) mod facts;
 pub(crate) mod hop;
 pub(crate) mod host;
@@ -30,6 +34,8 @@ pub(crate) mod tests_support;
 
 pub(crate) use auth::{CompiledAuth, CompiledCheck, PARTIAL_BODY};
 pub(crate) use client::{ClientAddress, Peer, apply_forwarded, decide, value_of_digits};
+pub(crate) use coding::{Coding, accepted, will_compress};
+pub(crate) use cors::{CompiledCors, wants_preflight};
 pub(crate) use facts::Facts;
 pub(crate) use hop::{HopHeaders, check_connection_header, strip_hop_by_hop};
 pub(crate) use host::{HostError, effective_host};

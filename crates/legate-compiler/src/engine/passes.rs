@@ -216,7 +216,7 @@ impl Engine {
         work.group_all |= !same;
         work.module = true;
         self.module = Some(ModuleState {
-            headers: ModuleHeaders::new(&settings.defaults),
+            headers: ModuleHeaders::new(&settings),
             settings,
             diagnostics,
         });

@@ -1,24 +1,26 @@
 //! Settings that count for a whole group (spec/routing §4.4).
 
-use legate_config::policy::{HeaderAdd, HeaderEdits};
+use legate_config::policy::{CorsPolicy, HeaderAdd, HeaderEdits};
 use legate_config::{Diagnostic, ObjectRef};
 
 use super::{Headers, Member};
 use crate::codes;
 use crate::lower::{Changes, header_adds, header_removes};
-use crate::module::MappingDefaults;
+use crate::module::ModuleSettings;
 
-/// The Module's header defaults, lowered. What is wrong with them is reported with the Module.
+/// The Module's defaults for groups, lowered. What is wrong with them is reported with the Module.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleHeaders {
     add_request: Option<Headers>,
     add_response: Option<Headers>,
     remove_request: Option<Vec<String>>,
     remove_response: Option<Vec<String>>,
+    cors: Option<CorsPolicy>,
 }
 
 impl ModuleHeaders {
-    pub(crate) fn new(defaults: &MappingDefaults) -> Self {
+    pub(crate) fn new(module: &ModuleSettings) -> Self {
+        let defaults = &module.defaults;
         let adds = |map: &Option<_>| map.as_ref().map(|map| header_adds(map, |_, _| {}));
         let removes =
             |list: &Option<Vec<String>>| list.as_ref().map(|list| header_removes(list, |_, _| {}));
@@ -27,6 +29,7 @@ impl ModuleHeaders {
             add_response: adds(&defaults.add_response_headers),
             remove_request: removes(&defaults.remove_request_headers),
             remove_response: removes(&defaults.remove_response_headers),
+            cors: module.cors.clone(),
         }
     }
 }
@@ -37,6 +40,7 @@ pub(crate) struct Merged {
     pub(crate) request: HeaderEdits,
     pub(crate) response: HeaderEdits,
     pub(crate) upgrades: Vec<String>,
+    pub(crate) cors: Option<CorsPolicy>,
 }
 
 /// Merges over the valid members, in name order, and reports where they disagree.
@@ -47,6 +51,11 @@ pub(super) fn merge(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Merged {
     let upgrades = last(members, |changes| changes.upgrades.as_ref(), None);
+    let cors = last(
+        members,
+        |changes| changes.cors.as_ref(),
+        defaults.cors.as_ref(),
+    );
     if members.len() > 1 {
         disagreements(founder, members, defaults, diagnostics);
     }
@@ -56,7 +65,8 @@ pub(super) fn merge(
                 members,
                 |changes| changes.remove_request.as_ref(),
                 defaults.remove_request.as_ref(),
-            ),
+            )
+            .unwrap_or_default(),
             add: added(
                 members,
                 |changes| changes.add_request.as_ref(),
@@ -68,14 +78,16 @@ pub(super) fn merge(
                 members,
                 |changes| changes.remove_response.as_ref(),
                 defaults.remove_response.as_ref(),
-            ),
+            )
+            .unwrap_or_default(),
             add: added(
                 members,
                 |changes| changes.add_response.as_ref(),
                 defaults.add_response.as_ref(),
             ),
         },
-        upgrades,
+        upgrades: upgrades.unwrap_or_default(),
+        cors,
     }
 }
 
@@ -114,17 +126,16 @@ fn added(
 }
 
 /// The value of the last member that has one.
-fn last(
+fn last<T: Clone>(
     members: &[&Member],
-    field: impl Fn(&Changes) -> Option<&Vec<String>>,
-    default: Option<&Vec<String>>,
-) -> Vec<String> {
+    field: impl Fn(&Changes) -> Option<&T>,
+    default: Option<&T>,
+) -> Option<T> {
     members
         .iter()
         .rev()
         .find_map(|member| field(&member.lowered.changes).or(default))
         .cloned()
-        .unwrap_or_default()
 }
 
 /// A notice on every member for each group-wide field whose values differ.
@@ -178,6 +189,11 @@ fn disagreements(
         "spec.allow_upgrade",
         last_wins,
         differ(members, |c| c.upgrades.as_ref()),
+    );
+    check(
+        "spec.cors",
+        last_wins,
+        differ(members, |c| c.cors.as_ref().or(defaults.cors.as_ref())),
     );
     let by_matching = |differs: &dyn Fn(&Member) -> bool| members.iter().any(|m| differs(m));
     let case = founder

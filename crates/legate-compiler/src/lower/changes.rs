@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use legate_api::AddedHeader;
 use legate_api::mapping::MappingSpec;
-use legate_config::policy::{HeaderAdd, HostRewrite, RegexReplace};
+use legate_config::policy::{CorsPolicy, HeaderAdd, HostRewrite, RegexReplace};
 use legate_config::template::Template;
 
 use super::Report;
+use super::cors::cors_policy;
 use super::matching::is_header_name;
 use crate::codes;
 use crate::regex;
@@ -45,6 +46,8 @@ pub(crate) struct Changes {
     pub(crate) host: HostRewrite,
     /// `allow_upgrade`, lower-case, and `use_websocket`.
     pub(crate) upgrades: Option<Vec<String>>,
+    /// `cors`
+    pub(crate) cors: Option<CorsPolicy>,
     /// `timeout_ms`
     pub(crate) timeout_ms: Option<u64>,
     /// `idle_timeout_ms`
@@ -97,6 +100,11 @@ pub(super) fn changes(spec: &MappingSpec, redirects: bool, report: &mut Report) 
         },
         host: host_rewrite(spec, report),
         upgrades: upgrades(spec),
+        cors: spec.cors.as_ref().map(|cors| {
+            cors_policy(cors, |path, problem| {
+                report.ignored(problem.code, &format!("spec.cors.{path}"), problem.message);
+            })
+        }),
         ..Changes::default()
     };
     durations(spec, &mut changes, report);

@@ -29,6 +29,12 @@ pub(super) fn residue(spec: &MappingSpec, written_as: WrittenAs, report: &mut Re
             "spec.v2BoolQueryParameters",
             spec.v2_bool_query_parameters.is_some(),
         ),
+        (
+            "spec.cors.v2CommaSeparatedOrigins",
+            spec.cors
+                .as_ref()
+                .is_some_and(|cors| cors.v2_comma_separated_origins.is_some()),
+        ),
     ];
     for (field, _) in fields.iter().filter(|(_, given)| *given) {
         report.notice(
@@ -43,7 +49,6 @@ fn unsupported(spec: &MappingSpec, report: &mut Report) {
     let fields = [
         ("spec.circuit_breakers", spec.circuit_breakers.is_some()),
         ("spec.health_checks", spec.health_checks.is_some()),
-        ("spec.cors", spec.cors.is_some()),
         ("spec.retry_policy", spec.retry_policy.is_some()),
         ("spec.labels", spec.labels.is_some()),
         (
@@ -130,6 +135,7 @@ fn on_redirects(spec: &MappingSpec, report: &mut Report) {
         ("spec.idle_timeout_ms", spec.idle_timeout_ms.is_some()),
         ("spec.connect_timeout_ms", spec.connect_timeout_ms.is_some()),
         ("spec.allow_upgrade", spec.allow_upgrade.is_some()),
+        ("spec.cors", spec.cors.is_some()),
         ("spec.use_websocket", spec.use_websocket == Some(true)),
         ("spec.grpc", spec.grpc == Some(true)),
         ("spec.tls", spec.tls.is_some()),

@@ -4,7 +4,7 @@ use legate_config::cluster::TcpKeepalive;
 use serde_json::{Map, Value};
 
 use super::read::{Report, Section};
-use super::{ModuleSettings, access_log, defaults, ip, probes};
+use super::{ModuleSettings, access_log, cors, defaults, gzip, ip, probes};
 use crate::codes;
 
 pub(super) const ALIVE_PREFIX: &str = "/ambassador/v0/check_alive";
@@ -70,7 +70,7 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("cluster_idle_timeout_ms", Honoured),
     ("cluster_max_connection_lifetime_ms", Honoured),
     ("cluster_request_timeout_ms", Honoured),
-    ("cors", Unsupported(Always)),
+    ("cors", Honoured),
     ("keepalive", Honoured),
     ("load_balancer", Unsupported(Special)),
     ("resolver", Honoured),
@@ -83,7 +83,7 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("ip_allow", Honoured),
     ("ip_deny", Honoured),
     ("lua_scripts", Unsupported(Special)),
-    ("gzip", Unsupported(Always)),
+    ("gzip", Honoured),
     ("buffer", Unsupported(Always)),
     ("grpc_stats", Unsupported(Always)),
     ("enable_grpc_web", Unsupported(False)),
@@ -117,6 +117,8 @@ pub(super) fn read(config: Section<'_>, settings: &mut ModuleSettings, report: &
     connection(config, settings, report);
     upstream(config, settings, report);
     settings.ip_policy = ip::policy(config, report);
+    settings.cors = cors::cors(config, report);
+    settings.compression = gzip::gzip(config, report);
     settings.access_log = access_log::access_log(config, report);
     let (mapping_defaults, namespacing) = defaults::defaults(config, report);
     settings.defaults = mapping_defaults;

@@ -286,7 +286,8 @@ fn what_is_not_honoured_is_named() {
             json!({"diagnostics": {"allow_non_local": true}}),
             Some("W-UNSUPPORTED diagnostics"),
         ),
-        (json!({"gzip": {}}), Some("W-UNSUPPORTED gzip")),
+        (json!({"gzip": {}}), None),
+        (json!({"gzip": false}), Some("W-MODULE-OFF gzip")),
         (json!({"cors": null}), None),
         (
             json!({"service_port": 8080}),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::encode::Encoder;
 use super::exchange::{Exchange, Expired};
 use crate::reply::Flag;
 use crate::upstream::{UpstreamBody, classify};
@@ -28,6 +30,7 @@ pub(crate) struct RequestBody {
 /// The body of the response to a client. Dropping it ends the exchange.
 pub(crate) struct ResponseBody {
     source: Source,
+    encoder: Option<Box<Encoder>>,
     exchange: Rc<Exchange>,
     trailers: bool,
 }
@@ -48,6 +51,8 @@ pub(crate) enum BrokenOff {
     Expired(Expired),
     /// The upstream broke it off.
     Upstream(hyper::Error),
+    /// It could not be compressed.
+    Encoding(io::Error),
 }
 
 // === impl RequestBody ===
@@ -168,15 +173,22 @@ impl ResponseBody {
     pub(crate) fn local(body: Bytes, exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Local(body),
+            encoder: None,
             exchange,
             trailers: false,
         }
     }
 
-    /// The upstream's body, with its trailers or without.
-    pub(crate) fn upstream(body: UpstreamBody, exchange: Rc<Exchange>, trailers: bool) -> Self {
+    /// The upstream's body, with its trailers or without, as it is or compressed.
+    pub(crate) fn upstream(
+        body: UpstreamBody,
+        encoder: Option<Box<Encoder>>,
+        exchange: Rc<Exchange>,
+        trailers: bool,
+    ) -> Self {
         Self {
             source: Source::Upstream(body),
+            encoder,
             exchange,
             trailers,
         }
@@ -186,6 +198,7 @@ impl ResponseBody {
     pub(crate) fn upgraded(exchange: Rc<Exchange>) -> Self {
         Self {
             source: Source::Done,
+            encoder: None,
             exchange,
             trailers: false,
         }
@@ -204,6 +217,10 @@ impl ResponseBody {
             BrokenOff::Expired(Expired::Idle) => {
                 (Flag::StreamIdle, Cow::Borrowed("stream_idle_timeout"))
             }
+            BrokenOff::Encoding(_) => (
+                Flag::LocalReset,
+                Cow::Borrowed("response_compression_failed"),
+            ),
             BrokenOff::Upstream(error) => {
                 let error = classify(error);
                 let flag = Flag::parse(error.flag()).unwrap_or(Flag::UpstreamTermination);
@@ -261,6 +278,79 @@ impl ResponseBody {
     }
 }
 
+// Compressed.
+impl ResponseBody {
+    fn poll_encoded(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        loop {
+            let (Source::Upstream(body), Some(encoder)) =
+                (&mut self.source, self.encoder.as_deref_mut())
+            else {
+                return Poll::Ready(None);
+            };
+            let worked = if encoder.has_input() {
+                encoder.step().map_err(BrokenOff::Encoding)
+            } else if encoder.has_ended() {
+                let trailers = encoder.trailers.take().filter(|_| self.trailers);
+                self.done();
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+            } else {
+                match feed(body, encoder, &self.exchange, cx) {
+                    Poll::Ready(worked) => worked,
+                    Poll::Pending if encoder.holds_back() => {
+                        // The client need not wait for what is not there yet.
+                        encoder.flush().map_err(BrokenOff::Encoding)
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            };
+            if let Err(why) = worked {
+                return Poll::Ready(Some(Err(self.broken(why))));
+            }
+            let output = encoder.take();
+            if !output.is_empty() {
+                self.exchange.sent(output.len());
+                return Poll::Ready(Some(Ok(Frame::data(output))));
+            }
+        }
+    }
+}
+
+/// Gives an encoder what the upstream sends next, its end included.
+fn feed(
+    body: &mut UpstreamBody,
+    encoder: &mut Encoder,
+    exchange: &Exchange,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), BrokenOff>> {
+    match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(Some(Ok(frame))) => Poll::Ready(match frame.into_data() {
+            Ok(data) => {
+                exchange.touch();
+                encoder.push(data);
+                Ok(())
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    let mut record = exchange.record.borrow_mut();
+                    record.capture_trailers(&exchange.serving.config.log, &trailers);
+                    encoder.trailers = Some(trailers);
+                }
+                // Nothing can follow; asking lets the upstream's connection go back.
+                let _ = Pin::new(&mut *body).poll_frame(cx);
+                encoder.finish().map_err(BrokenOff::Encoding)
+            }
+        }),
+        Poll::Ready(None) => Poll::Ready(encoder.finish().map_err(BrokenOff::Encoding)),
+        Poll::Ready(Some(Err(error))) => Poll::Ready(Err(BrokenOff::Upstream(error))),
+        Poll::Pending => exchange
+            .poll_expired(cx)
+            .map(|what| Err(BrokenOff::Expired(what))),
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BrokenOff;
@@ -269,6 +359,9 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if self.encoder.is_some() {
+            return self.poll_encoded(cx);
+        }
         match &mut self.source {
             Source::Done => Poll::Ready(None),
             Source::Local(bytes) => {
@@ -289,7 +382,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Done => true,
             Source::Local(bytes) => bytes.is_empty(),
-            Source::Upstream(body) => body.is_end_stream(),
+            Source::Upstream(body) => self.encoder.is_none() && body.is_end_stream(),
         }
     }
 
@@ -297,6 +390,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Done => SizeHint::with_exact(0),
             Source::Local(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Upstream(_) if self.encoder.is_some() => SizeHint::default(),
             Source::Upstream(body) => body.size_hint(),
         }
     }
@@ -308,7 +402,9 @@ impl Drop for ResponseBody {
             Source::Done => {}
             // hyper drops a body that the method or status forbids without reading it.
             Source::Local(_) => self.exchange.end(),
-            Source::Upstream(body) if body.is_end_stream() => self.exchange.end(),
+            Source::Upstream(body) if self.encoder.is_none() && body.is_end_stream() => {
+                self.exchange.end();
+            }
             Source::Upstream(_) => self.exchange.abandoned(),
         }
     }
@@ -322,6 +418,7 @@ impl fmt::Display for BrokenOff {
             Self::Expired(Expired::Route) => f.write_str("the route's timeout expired"),
             Self::Expired(Expired::Idle) => f.write_str("the stream was idle for too long"),
             Self::Upstream(error) => write!(f, "the upstream broke off: {error}"),
+            Self::Encoding(error) => write!(f, "compressing failed: {error}"),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use legate_router::Row;
 
 use super::conn::Conn;
@@ -19,6 +19,7 @@ use super::record::Record;
 use crate::clock;
 use crate::config::{Plan, Target};
 use crate::reply::{Flag, Flags};
+use crate::request::Coding;
 use crate::timers::Alarm;
 
 /// A request that is being handled.
@@ -31,6 +32,10 @@ pub(crate) struct Exchange {
     pub(crate) record: RefCell<Record>,
     /// The row that won, and which of its targets.
     pub(crate) chosen: OnceCell<(Arc<Row<Plan>>, usize)>,
+    /// The client's origin, where the target's CORS settings allow it.
+    pub(crate) origin: OnceCell<HeaderValue>,
+    /// The content coding that the client prefers, where responses may be compressed.
+    pub(crate) coding: Cell<Option<Coding>>,
     alarm: Alarm,
     started: Instant,
     /// When external authorisation let the request pass: its time is not the route's.
@@ -67,6 +72,8 @@ impl Exchange {
             serving,
             record: RefCell::default(),
             chosen: OnceCell::new(),
+            origin: OnceCell::new(),
+            coding: Cell::new(None),
             alarm: Alarm::new(&conn.context.timers),
             started,
             passed: Cell::new(None),

@@ -12,7 +12,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::HOST;
+use http::header::{ACCEPT_ENCODING, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
@@ -30,7 +30,7 @@ use crate::config::Target;
 use crate::error::{ErrorKind, ProxyError};
 use crate::reply::{Flag, Flags, Reply, is_grpc};
 use crate::request::facts::Captured;
-use crate::request::{CompiledHost, CompiledPolicy, Facts};
+use crate::request::{CompiledHost, CompiledPolicy, Facts, accepted, wants_preflight};
 use crate::upstream::{Call, ClusterHandle, Slot, UpstreamBody, outgoing};
 
 /// Answers one request. Everything up to the sending happens at once; the future that is returned
@@ -221,6 +221,21 @@ fn proceed(
         note(exchange, &head, about.version);
         return Step::Answered(respond::local(exchange, Reply::cluster_not_found(), &about));
     };
+    if let Some(cors) = &policy.cors
+        && let Some(origin) = cors.allowed(&head.headers)
+    {
+        let _ = exchange.origin.set(origin.clone());
+        if wants_preflight(&head.method, &head.headers) {
+            note(exchange, &head, about.version);
+            return Step::Answered(respond::preflight(exchange, cors, origin, &about));
+        }
+    }
+    if let Some(compression) = &exchange.serving.config.listener.http.compression {
+        exchange.coding.set(accepted(&head.headers));
+        if compression.hide_accept_encoding {
+            head.headers.remove(ACCEPT_ENCODING);
+        }
+    }
     exchange.limit(policy.timeout, policy.idle_timeout);
     let upgrade = forward.upgrade.is_some();
     let prepared = match (&forward.upgrade, cluster) {

@@ -5,15 +5,19 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SERVER, TRAILER,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SERVER,
+    TRAILER,
 };
 use http::{HeaderMap, Response, StatusCode, Version};
 
+use http_body::Body;
+
 use super::body::ResponseBody;
+use super::encode::Encoder;
 use super::exchange::Exchange;
 use crate::reply::Reply;
 use crate::request::facts::{Captured, Facts};
-use crate::request::{CompiledPolicy, HopHeaders};
+use crate::request::{CompiledCors, CompiledPolicy, HopHeaders, will_compress};
 use crate::upstream::UpstreamBody;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
@@ -83,6 +87,29 @@ pub(crate) fn denied(
     response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
 }
 
+/// The answer to a preflight of CORS. The route's header edits are for what its upstream answers,
+/// and do not apply.
+pub(crate) fn preflight(
+    exchange: &Rc<Exchange>,
+    cors: &CompiledCors,
+    origin: &HeaderValue,
+    about: &About<'_>,
+) -> Response<ResponseBody> {
+    let reply = Reply::preflight();
+    exchange.record.borrow_mut().details = reply.details.clone();
+    let mut response = reply.into_response(false);
+    let status = response.status();
+    cors.answer_preflight(response.headers_mut(), origin);
+    finish(
+        exchange,
+        response.headers_mut(),
+        status,
+        about.version,
+        false,
+    );
+    response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
+}
+
 /// The upstream's response.
 pub(crate) fn upstream(
     exchange: &Rc<Exchange>,
@@ -114,6 +141,12 @@ pub(crate) fn upstream(
         head.headers
             .insert(SERVICE_TIME, crate::request::value_of_digits(millis));
     }
+    let encoder = compress(
+        exchange,
+        &mut head.headers,
+        head.status,
+        body.is_end_stream(),
+    );
     finish(
         exchange,
         &mut head.headers,
@@ -121,11 +154,33 @@ pub(crate) fn upstream(
         about.version,
         false,
     );
-    let body = ResponseBody::upstream(body, Rc::clone(exchange), trailers);
+    let body = ResponseBody::upstream(body, encoder, Rc::clone(exchange), trailers);
     Response::from_parts(head, body)
 }
 
-/// The route's edits.
+/// What compresses the body, where that is asked for and worth it; the headers say so then.
+fn compress(
+    exchange: &Exchange,
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    empty: bool,
+) -> Option<Box<Encoder>> {
+    let settings = exchange.serving.config.listener.http.compression.as_ref()?;
+    let coding = will_compress(settings, exchange.coding.get(), status, headers, empty)?;
+    let events = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    match Encoder::new(coding, settings, events) {
+        Ok(encoder) => Some(Box::new(encoder)),
+        Err(_) => {
+            // As it came, then.
+            headers.remove(CONTENT_ENCODING);
+            None
+        }
+    }
+}
+
+/// The route's edits, and CORS after them.
 pub(crate) fn edit(
     exchange: &Exchange,
     headers: &mut HeaderMap,
@@ -141,6 +196,9 @@ pub(crate) fn edit(
             ..super::record::connection_facts(&exchange.conn)
         };
         policy.apply_response(headers, captured, &facts);
+        if let (Some(cors), Some(origin)) = (&policy.cors, exchange.origin.get()) {
+            cors.mark_response(headers, origin);
+        }
     }
 }
 

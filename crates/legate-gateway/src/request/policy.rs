@@ -16,6 +16,7 @@ use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet};
 use smallvec::SmallVec;
 
 use super::auth::CompiledAuth;
+use super::cors::CompiledCors;
 use super::facts::{Captured, Facts, Headers};
 use super::rewrite::CompiledRewrite;
 use super::template::{Captures, Compiled, Values};
@@ -45,6 +46,8 @@ pub(crate) struct CompiledPolicy {
     upgrades: Vec<String>,
     /// Who is asked before anything goes upstream.
     pub(crate) auth: Option<Arc<CompiledAuth>>,
+    /// Which origins' scripts may use the target.
+    pub(crate) cors: Option<CompiledCors>,
 }
 
 /// What becomes of the Host header.
@@ -85,6 +88,7 @@ impl CompiledPolicy {
                 Some(auth) => Some(Arc::new(CompiledAuth::build(auth)?)),
                 None => None,
             },
+            cors: set.cors.as_ref().map(CompiledCors::build).transpose()?,
         })
     }
 

@@ -20,6 +20,7 @@ pub(crate) fn settings() -> HttpSettings {
         http2_max_concurrent_streams: 100,
         idle_timeout_ms: 0,
         ip_policy: None,
+        compression: None,
         access_log: AccessLog {
             path: "/dev/null".into(),
             format: AccessLogFormat::Text(Template::literal("")),

@@ -37,6 +37,7 @@ pub(crate) fn http_settings() -> HttpSettings {
         http2_max_concurrent_streams: 100,
         idle_timeout_ms: 3_600_000,
         ip_policy: None,
+        compression: None,
         access_log: AccessLog {
             path: "/dev/null".into(),
             format: AccessLogFormat::Text(Template::literal("")),

@@ -50,6 +50,7 @@ fn http_settings() -> HttpSettings {
         http2_max_concurrent_streams: 100,
         idle_timeout_ms: 0,
         ip_policy: None,
+        compression: None,
         access_log: AccessLog {
             path: "/dev/null".to_owned(),
             format: AccessLogFormat::Json(BTreeMap::new()),

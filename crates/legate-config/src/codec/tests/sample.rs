@@ -11,14 +11,16 @@ use crate::cluster::{
 };
 use crate::diagnostic::ObjectRef;
 use crate::http::{
-    AccessLog, AccessLogFormat, HttpSettings, IpMode, IpPolicy, IpRule, IpSource, JsonValue,
+    AccessLog, AccessLogFormat, Compression, HttpSettings, IpMode, IpPolicy, IpRule, IpSource,
+    JsonValue,
 };
 use crate::listener::{
     ChainMatch, ChainTls, ClientAuth, DownstreamTls, FilterChain, HostPattern, InsecureAction,
     Listener, SecurityModel, TlsVersion, VirtualHost,
 };
 use crate::policy::{
-    HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, RegexReplace, Replacement,
+    CorsPolicy, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, RegexReplace,
+    Replacement,
 };
 use crate::route::{
     Action, Destination, Fail, NamedMatch, PathMatch, ProbeKind, Rank, Redirect, RedirectPath,
@@ -69,6 +71,14 @@ fn settings() -> HttpSettings {
         suppress_envoy_headers: true,
         http2_max_concurrent_streams: 7,
         idle_timeout_ms: 0,
+        compression: Some(Compression {
+            content_types: vec!["text/html".into()],
+            min_length: u64::MAX,
+            gzip_level: 9,
+            gzip_window_bits: 15,
+            not_with_etag: true,
+            hide_accept_encoding: true,
+        }),
         ip_policy: Some(IpPolicy {
             mode: IpMode::Deny,
             rules: ["10.1.2.3/8", "fe80::1/64"]
@@ -333,6 +343,14 @@ fn policies(snapshot: &mut Snapshot) {
                 timeout_ms: u64::MAX,
                 idle_timeout_ms: 1,
                 upgrades: vec!["websocket".into()],
+                cors: Some(CorsPolicy {
+                    origins: vec!["https://a.test".into()],
+                    methods: Some("GET, PUT".into()),
+                    headers: Some("x-a".into()),
+                    exposed_headers: Some("x-b".into()),
+                    credentials: true,
+                    max_age: Some(-1),
+                }),
                 linkerd_dst: Some("l".into()),
                 auth: Some(auth.clone()),
             }),
