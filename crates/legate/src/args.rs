@@ -269,6 +269,16 @@ pub struct EchoArgs {
     /// The `name` in its answers [default: the address]
     #[arg(long)]
     pub name: Option<String>,
+    /// Play a service that the gateway asks, instead of a backend
+    #[arg(long = "as", value_name = "SERVICE")]
+    pub role: Option<EchoRole>,
+}
+
+/// A service that the gateway asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EchoRole {
+    /// An HTTP AuthService: lets bearer tokens pass and sends them on as `x-user`
+    AuthHttp,
 }
 
 /// Form of log lines.

@@ -20,7 +20,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::args::EchoArgs;
+use crate::args::{EchoArgs, EchoRole};
 use crate::output::{Exit, say};
 
 /// Longest time that `/delay/MS` waits.
@@ -46,7 +46,7 @@ pub fn command(args: &EchoArgs) -> Exit {
                 .await
                 .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
             let name = args.name.clone().unwrap_or_else(|| address.to_string());
-            servers.spawn(serve(listener, name));
+            servers.spawn(serve(listener, name, args.role));
         }
         match servers.join_next().await {
             Some(Ok(result)) => result,
@@ -66,9 +66,13 @@ pub fn command(args: &EchoArgs) -> Exit {
 ///
 /// # Errors
 /// Accepting failed for good.
-pub async fn serve(listener: TcpListener, name: String) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, name: String, role: Option<EchoRole>) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let backend = Arc::new(Backend { name, address });
+    let backend = Arc::new(Backend {
+        name,
+        address,
+        role,
+    });
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -98,12 +102,16 @@ pub async fn serve(listener: TcpListener, name: String) -> io::Result<()> {
 struct Backend {
     name: String,
     address: SocketAddr,
+    role: Option<EchoRole>,
 }
 
 async fn answer(
     backend: Arc<Backend>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    if backend.role == Some(EchoRole::AuthHttp) {
+        return Ok(judge(request.headers()));
+    }
     if wants_websocket(request.headers()) {
         return Ok(websocket(&mut request));
     }
@@ -150,6 +158,29 @@ async fn answer(
         HeaderValue::from_static("application/json"),
     );
     Ok(response)
+}
+
+/// An AuthService that takes every bearer token for the name of a user.
+fn judge(headers: &HeaderMap) -> Response<Full<Bytes>> {
+    let user = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .and_then(|token| HeaderValue::from_str(token.trim()).ok())
+        .filter(|token| !token.is_empty());
+    let mut response = Response::new(Full::default());
+    let Some(user) = user else {
+        *response.body_mut() = Full::new(Bytes::from_static(b"say who you are\n"));
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        let scheme = HeaderValue::from_static("Bearer");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, scheme);
+        return response;
+    };
+    let name = HeaderName::from_static("x-user");
+    response.headers_mut().insert(name, user);
+    response
 }
 
 fn number_after(path: &str, marker: &str) -> Option<u64> {

@@ -456,6 +456,33 @@ async fn front_proxy_answers_rotate() {
 }
 
 #[tokio::test]
+async fn auth_http_lets_users_pass() {
+    let demo = Demo::start("auth-http");
+    let mut client = Client::connect(demo.address(8080)).await.unwrap();
+    let answer = client.get("any.test", "/").await.unwrap();
+    assert_eq!(answer.json()["name"], "front-page.shop");
+    let answer = client.get("any.test", "/orders/1").await.unwrap();
+    assert_eq!(answer.status, 401);
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    let headers = [("authorization", "Bearer ann"), ("x-user", "admin")];
+    let answer = client
+        .request(
+            "GET",
+            "any.test",
+            "/orders/1",
+            &headers,
+            bytes::Bytes::new(),
+        )
+        .await
+        .unwrap();
+    let json = answer.json();
+    assert_eq!(
+        (json["name"].as_str(), &json["headers"]["x-user"]),
+        (Some("orders.shop"), &serde_json::json!(["ann"]))
+    );
+}
+
+#[tokio::test]
 async fn the_admin_server_answers() {
     let demo = Demo::start("quickstart");
     let mut client = Client::connect(demo.address(8877)).await.unwrap();

@@ -14,9 +14,12 @@ use std::time::Duration;
 
 use legate_api::{Body, Decoded, Object};
 use legate_compiler::{Compiler, MissingRefs, Options, Snapshot};
-use legate_config::EndpointSet;
+use legate_config::auth::Auth;
+use legate_config::{EndpointSet, EndpointSetKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::args::EchoRole;
 
 pub(super) use curl::curl_lines;
 
@@ -29,6 +32,8 @@ pub enum Substitution {
         name: String,
         /// Where the echo listens.
         address: SocketAddr,
+        /// What it plays, when it is no backend.
+        role: Option<EchoRole>,
     },
     /// An echo on an endpoint of the folder where nothing listens.
     Endpoint {
@@ -49,7 +54,16 @@ pub enum Substitution {
 impl fmt::Display for Substitution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Service { name, address } => write!(f, "Service {name}: echo on {address}"),
+            Self::Service {
+                name,
+                address,
+                role: None,
+            } => write!(f, "Service {name}: echo on {address}"),
+            Self::Service {
+                name,
+                address,
+                role: Some(EchoRole::AuthHttp),
+            } => write!(f, "Service {name}: echo --as auth-http on {address}"),
             Self::Endpoint { name, address } => write!(f, "Endpoint {address} of {name}: echo"),
             Self::Certificate { secret, names } => {
                 write!(
@@ -102,17 +116,19 @@ pub(super) fn prepare(
     };
     certificates(objects, &options, &mut added, &mut substitutions)?;
     let snapshot = compile(objects, &options);
-    for (service, namespace, port) in unserved(&snapshot, &options.namespace) {
+    for ((service, namespace, port), role) in unserved(&snapshot, &options.namespace) {
         let name = format!("{service}.{namespace}");
-        let address = echo(&runtime, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &name)?;
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let address = echo(&runtime, at, &name, role)?;
         added.extend(service_objects(&service, &namespace, port, address));
         substitutions.push(Substitution::Service {
             name: format!("{name}:{port}"),
             address,
+            role,
         });
     }
     for (address, name) in silent_endpoints(&snapshot) {
-        echo(&runtime, address, &name)?;
+        echo(&runtime, address, &name, None)?;
         substitutions.push(Substitution::Endpoint { name, address });
     }
     Ok((
@@ -132,23 +148,47 @@ fn compile(objects: &[Object], options: &Options) -> std::sync::Arc<Snapshot> {
     compiler.compile().snapshot
 }
 
-fn echo(runtime: &tokio::runtime::Runtime, at: SocketAddr, name: &str) -> io::Result<SocketAddr> {
+fn echo(
+    runtime: &tokio::runtime::Runtime,
+    at: SocketAddr,
+    name: &str,
+    role: Option<EchoRole>,
+) -> io::Result<SocketAddr> {
     let listener = runtime.block_on(TcpListener::bind(at))?;
     let address = listener.local_addr()?;
-    runtime.spawn(crate::echo::serve(listener, name.to_owned()));
+    runtime.spawn(crate::echo::serve(listener, name.to_owned(), role));
     Ok(address)
 }
 
-/// Services and ports that something routes to and that have no endpoint.
-fn unserved(snapshot: &Snapshot, own_namespace: &str) -> BTreeSet<(String, String, u16)> {
-    let mut found = BTreeSet::new();
+/// Endpoint sets of the services that are asked whether requests may pass.
+fn asked(snapshot: &Snapshot) -> BTreeSet<EndpointSetKey> {
+    let policies = snapshot.policies.iter();
+    let checks = policies.filter_map(|(_, entry)| match entry.value.auth.as_deref() {
+        Some(Auth::Check(check)) => Some(&check.targets),
+        _ => None,
+    });
+    checks
+        .flatten()
+        .filter_map(|target| snapshot.clusters.get(target.cluster.as_str()))
+        .map(|cluster| cluster.endpoints.clone())
+        .collect()
+}
+
+/// Services and ports that something routes to and that have no endpoint, and what is played there.
+fn unserved(
+    snapshot: &Snapshot,
+    own_namespace: &str,
+) -> BTreeMap<(String, String, u16), Option<EchoRole>> {
+    let mut found = BTreeMap::new();
+    let asked = asked(snapshot);
     for (key, entry) in snapshot.endpoint_sets.iter() {
+        let role = asked.contains(key).then_some(EchoRole::AuthHttp);
         match &*entry.value {
             EndpointSet::Dns(source) if source.name != "localhost" => {
                 let mut labels = source.name.split('.');
                 let service = labels.next().unwrap_or_default().to_owned();
                 let namespace = labels.next().unwrap_or(own_namespace).to_owned();
-                found.insert((service, namespace, source.port));
+                found.insert((service, namespace, source.port), role);
             }
             EndpointSet::Static { endpoints } if endpoints.is_empty() => {
                 let mut parts = key.as_str().split('/');
@@ -156,7 +196,7 @@ fn unserved(snapshot: &Snapshot, own_namespace: &str) -> BTreeSet<(String, Strin
                     (parts.next(), parts.next(), parts.next(), parts.next())
                     && let Ok(port) = port.parse()
                 {
-                    found.insert((service.to_owned(), namespace.to_owned(), port));
+                    found.insert((service.to_owned(), namespace.to_owned(), port), role);
                 }
             }
             _ => {}
