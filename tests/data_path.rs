@@ -52,6 +52,8 @@ mod rewriting;
 mod security;
 #[path = "data_path/services.rs"]
 mod services;
+#[path = "data_path/shadow.rs"]
+mod shadow;
 #[path = "data_path/streams.rs"]
 mod streams;
 #[path = "data_path/timeouts.rs"]

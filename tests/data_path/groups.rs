@@ -195,22 +195,6 @@ async fn cw_16() {
         .await;
 }
 
-/// Rows 17 and 18 are about shadows, which get no live traffic until they are honoured.
-#[tokio::test]
-async fn shadows_are_withheld() {
-    let gate = base()
-        .map("a", "prefix: /a/")
-        .map("b", "prefix: /a/\nshadow: true\nweight: 20")
-        .map("c", "prefix: /c/\nshadow: true")
-        .check(&[
-            ("/a/ draw=0", "a:/"),
-            ("/a/ draw=99", "a:/"),
-            ("/c/", "404"),
-        ])
-        .await;
-    gate.diagnoses(&["E-UNSUPPORTED"]);
-}
-
 #[tokio::test]
 async fn cw_19() {
     let gate = base()

@@ -37,7 +37,15 @@ pub(crate) fn cluster(
         .or(module.defaults.stats_name.as_ref())
         .filter(|name| !name.is_empty())
         .cloned()
-        .unwrap_or_else(|| stats_name(facts.host, facts.service.port));
+        .unwrap_or_else(|| {
+            let name = stats_name(facts.host, facts.service.port);
+            // Its failures are not the main upstream's, which may have the same name.
+            if lowered.shadow {
+                format!("shadow_{name}")
+            } else {
+                name
+            }
+        });
     let grpc = spec.is_some_and(|spec| spec.grpc == Some(true));
     let lifetime = changes
         .cluster_max_connection_lifetime_ms
@@ -65,6 +73,7 @@ pub(crate) fn cluster(
         tag: spec
             .and_then(|spec| spec.cluster_tag.clone())
             .unwrap_or_default(),
+        shadow: lowered.shadow,
         host_name: facts.host_name,
     };
     let entry = Entry::new(cluster, Vec::new());

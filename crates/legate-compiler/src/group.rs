@@ -8,6 +8,7 @@ mod build;
 mod key;
 mod merge;
 mod mismatch;
+mod shadow;
 
 use std::sync::Arc;
 
@@ -43,12 +44,9 @@ impl Member {
         self.lowered.fault.as_ref().or(self.resolved.fault.as_ref())
     }
 
-    /// What it matches, unless it is kept out of all traffic.
+    /// What it matches.
     pub(crate) fn matching(&self) -> Option<&Matching> {
-        self.lowered
-            .matching
-            .as_ref()
-            .filter(|_| !self.lowered.withheld)
+        self.lowered.matching.as_ref()
     }
 
     /// Whether its requests go unchecked.
@@ -97,6 +95,8 @@ pub(crate) type Headers = HeaderInput;
 /// Assembles a group. Members come in name order.
 pub(crate) fn assemble(members: &[&Member], context: &GroupContext<'_>) -> Assembled {
     let mut diagnostics = Vec::new();
+    let (shadows, members): (Vec<&Member>, Vec<&Member>) =
+        members.iter().partition(|member| member.lowered.shadow);
     let in_range = |member: &&&Member| {
         member.fault().is_some()
             || member.lowered.redirect.is_some()
@@ -117,6 +117,7 @@ pub(crate) fn assemble(members: &[&Member], context: &GroupContext<'_>) -> Assem
         diagnostics.push(refused_weight(member, Refusal::OutOfRange, alone));
     }
     let Some(founder) = founder else {
+        shadow::alone(&shadows, &mut diagnostics);
         let row = out_of_range
             .first()
             .map(|first| build::failing(first, &out_of_range, codes::E_MAP_WEIGHT.as_str()));
@@ -128,8 +129,11 @@ pub(crate) fn assemble(members: &[&Member], context: &GroupContext<'_>) -> Assem
     let staying = staying(founder, &candidates, &mut diagnostics);
     let row = match founder.fault() {
         Some(fault) => build::failing(founder, &staying, fault.as_str()),
-        None if founder.lowered.redirect.is_some() => build::redirecting(founder, &staying),
-        None => routing(founder, &staying, context, &mut diagnostics),
+        None if founder.lowered.redirect.is_some() => {
+            shadow::of_a_redirect(founder, &shadows, &mut diagnostics);
+            build::redirecting(founder, &staying)
+        }
+        None => routing(founder, &staying, &shadows, context, &mut diagnostics),
     };
     Assembled { row, diagnostics }
 }
@@ -170,9 +174,11 @@ fn staying<'a>(
 fn routing(
     founder: &Member,
     staying: &[&Member],
+    shadows: &[&Member],
     context: &GroupContext<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Row> {
+    let shadow = shadow::choose(founder, shadows, diagnostics);
     let shares = shares(&weighted(staying, context.mode));
     for &(index, refusal) in &shares.refused {
         // A weight that the schema refused was reported with it.
@@ -193,7 +199,13 @@ fn routing(
         .map(|(_, member)| *member)
         .collect();
     let merged = merge::merge(founder, &merging, context.headers, diagnostics);
-    build::forwarding(founder, staying, &shares, &merged, context)
+    let parts = build::Parts {
+        members: staying,
+        shares: &shares,
+        merged: &merged,
+        shadow: shadow.as_ref(),
+    };
+    build::forwarding(founder, &parts, context)
 }
 
 /// What the weights of a group give rise to, apart from refusals.

@@ -46,8 +46,8 @@ pub(crate) struct Lowered {
     pub(crate) matching: Option<Matching>,
     /// The share that it asks for.
     pub(crate) weight: Option<i64>,
-    /// Whether it is kept out of all live traffic (`shadow`).
-    pub(crate) withheld: bool,
+    /// Whether it gets copies of its group's requests, and never answers.
+    pub(crate) shadow: bool,
     /// What it does to requests and responses.
     pub(crate) changes: Changes,
     /// The upstream, or the redirect's host.
@@ -82,13 +82,6 @@ pub(crate) fn lower(object: &Arc<Object>) -> Option<Lowered> {
     }
     let matching = matching::matching(spec, &mut report);
     let matching = matching.filter(|_| !report.match_broken);
-    let withheld = spec.shadow == Some(true);
-    if withheld {
-        report.withheld(
-            "spec.shadow",
-            "a shadow Mapping is not supported yet; it gets no traffic at all",
-        );
-    }
     let service = service(spec, &mut report);
     let redirect = redirect::redirect(spec, service.as_ref(), &mut report);
     let changes = changes::changes(spec, redirect.is_some(), &mut report);
@@ -109,7 +102,7 @@ pub(crate) fn lower(object: &Arc<Object>) -> Option<Lowered> {
         } else {
             spec.weight
         },
-        withheld,
+        shadow: spec.shadow == Some(true),
         changes,
         service,
         redirect,

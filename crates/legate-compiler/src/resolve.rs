@@ -83,7 +83,7 @@ pub(crate) fn resolve(lowered: &Lowered, context: &Context<'_>) -> Resolved {
     let Some(service) = &lowered.service else {
         return resolved;
     };
-    if lowered.redirect.is_some() || lowered.withheld {
+    if lowered.redirect.is_some() {
         return resolved;
     }
     let mut pass = Pass {

@@ -35,6 +35,9 @@ pub struct Cluster {
     /// Keeps clusters of equal settings apart (`cluster_tag`).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tag: String,
+    /// Whether it gets copies only; its connections are kept apart from all others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     /// DNS name for `HostRewrite::Auto`; `None` where the upstream has no name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_name: Option<String>,

@@ -222,6 +222,21 @@ pub struct Split {
     pub targets: Vec<Target>,
     /// The range of the draw; 100 for percent.
     pub of: u32,
+    /// Who gets copies of requests, and never answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
+}
+
+/// A shadow of a split (spec/services §3.7).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// `namespace/name` of the object that asks for the copies.
+    pub name: String,
+    /// Percentage of requests copied.
+    pub percent: u32,
+    /// Where the copies go.
+    pub cluster: ClusterKey,
 }
 
 /// One weighted target.

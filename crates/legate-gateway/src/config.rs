@@ -23,8 +23,8 @@ use crate::upstream::{ClusterHandle, Upstreams};
 /// What a route does, ready to be done; the payload of the router's rows.
 #[derive(Debug)]
 pub(crate) enum Plan {
-    /// Proxy to one of the targets.
-    Forward(Vec<Target>),
+    /// Proxy to one of the targets, and perhaps a copy to another cluster.
+    Forward(Vec<Target>, Option<Mirror>),
     /// Redirect.
     Redirect(CompiledRedirect),
     /// Answer for a probe.
@@ -47,6 +47,15 @@ pub(crate) enum Target {
     },
     /// A failure that keeps its share.
     Fail(Fail),
+}
+
+/// Where copies of requests go.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    /// The cluster.
+    pub(crate) cluster: Arc<ClusterHandle>,
+    /// Percentage of requests copied.
+    pub(crate) percent: u32,
 }
 
 /// One listener, ready to serve.
@@ -190,6 +199,7 @@ impl Builder {
                     .iter()
                     .map(|target| self.target(&target.to))
                     .collect(),
+                split.mirror.as_ref().and_then(|mirror| self.mirror(mirror)),
             ),
             Action::Redirect(redirect) => match CompiledRedirect::build(redirect) {
                 Ok(redirect) => Plan::Redirect(redirect),
@@ -213,6 +223,13 @@ impl Builder {
             self.dangling.set(true);
         }
         cluster
+    }
+
+    fn mirror(&self, mirror: &legate_config::route::Mirror) -> Option<Mirror> {
+        Some(Mirror {
+            cluster: self.cluster(&mirror.cluster)?,
+            percent: mirror.percent,
+        })
     }
 
     fn target(&self, destination: &Destination) -> Target {

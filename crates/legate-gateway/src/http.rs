@@ -20,6 +20,7 @@ mod exchange;
 mod frames;
 pub(crate) mod h1;
 pub(crate) mod h2;
+mod mirror;
 pub(crate) mod port;
 mod proxy;
 mod record;

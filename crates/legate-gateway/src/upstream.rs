@@ -77,6 +77,8 @@ struct Class {
     protocol: UpstreamProtocol,
     tls: Option<TlsIdentity>,
     keepalive: Option<TcpKeepalive>,
+    /// Copies never use connections of real requests, nor the other way round.
+    shadow: bool,
 }
 
 /// A cluster as the admin server shows it.
@@ -226,6 +228,7 @@ impl Registry {
             protocol: cluster.protocol,
             tls: identity,
             keepalive: cluster.keepalive,
+            shadow: cluster.shadow,
         };
         let next = &mut self.next_class;
         let class = *self.classes.entry(class).or_insert_with(|| {

@@ -222,6 +222,7 @@ mod tests {
         Draw::compile(&Action::Forward(Split {
             targets: weights.iter().map(target).collect(),
             of,
+            mirror: None,
         }))
     }
 

@@ -6,6 +6,9 @@
     reason = "a test stops at the first surprise; the helpers are not marked as tests"
 )]
 
+#[path = "examples/policies.rs"]
+mod policies;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -46,7 +46,7 @@ impl Fragment {
         let accepted = current.fault.is_none() && resolved.fault.is_none();
         let if_known = resolved.if_known.take().filter(|_| accepted);
         let mut compiled = (Arc::clone(&current), resolved);
-        let mut outcome = if current.matching.is_some() && !current.withheld {
+        let mut outcome = if current.matching.is_some() && !current.shadow {
             Effect::Answering(500)
         } else {
             Effect::Dropped

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use legate_config::route::{
-    Action, Destination, Fail, Redirect, RedirectPath, Route, RouteMatch, Split, Target,
+    Action, Destination, Fail, Mirror, Redirect, RedirectPath, Route, RouteMatch, Split, Target,
 };
 use legate_config::snapshot::Origin;
 use legate_config::{Entry, RouteKey};
 
 use super::merge::{self, Merged};
+use super::shadow::Shadow;
 use super::{GroupContext, Member, Row};
 use crate::attach::{SetKey, escape};
 use crate::auth::AuthState;
@@ -24,7 +25,7 @@ pub(super) fn failing(founder: &Member, members: &[&Member], reason: &str) -> Op
         status: 500,
         reason: reason.to_owned(),
     });
-    row(founder, members, action)
+    row(founder, members, None, action)
 }
 
 /// A row that redirects.
@@ -49,17 +50,29 @@ pub(super) fn redirecting(founder: &Member, members: &[&Member]) -> Option<Row> 
         path,
         status: input.status,
     });
-    row(founder, members, action)
+    row(founder, members, None, action)
+}
+
+/// What a forwarding row is made of, besides its founder.
+pub(super) struct Parts<'a> {
+    pub(super) members: &'a [&'a Member],
+    pub(super) shares: &'a Shares,
+    pub(super) merged: &'a Merged,
+    pub(super) shadow: Option<&'a Shadow<'a>>,
 }
 
 /// A row that forwards to the members by their shares.
 pub(super) fn forwarding(
     founder: &Member,
-    members: &[&Member],
-    shares: &Shares,
-    merged: &Merged,
+    parts: &Parts<'_>,
     context: &GroupContext<'_>,
 ) -> Option<Row> {
+    let &Parts {
+        members,
+        shares,
+        merged,
+        shadow,
+    } = parts;
     let matching = founder.matching()?;
     let mut targets = Vec::with_capacity(shares.order.len());
     let mut upstreams = Vec::new();
@@ -106,14 +119,25 @@ pub(super) fn forwarding(
                 ..
             },
         ] => Action::Fail(fail.clone()),
-        _ => Action::Forward(Split { targets, of: 100 }),
+        _ => Action::Forward(Split {
+            targets,
+            of: 100,
+            mirror: shadow.map(|shadow| Mirror {
+                name: shadow.member.lowered.name.clone(),
+                percent: shadow.percent,
+                cluster: shadow.upstream.key.clone(),
+            }),
+        }),
     };
     let present: Vec<&Member> = shares
         .order
         .iter()
         .filter_map(|(index, _)| members.get(*index).copied())
         .collect();
-    let mut row = row(founder, &present, action)?;
+    let shadow = shadow.filter(|_| matches!(action, Action::Forward(_)));
+    upstreams.extend(shadow.map(|shadow| Arc::clone(shadow.upstream)));
+    let shadow = shadow.map(|shadow| shadow.member);
+    let mut row = row(founder, &present, shadow, action)?;
     row.upstreams = upstreams;
     row.policies = policies;
     Some(row)
@@ -134,7 +158,12 @@ fn failure(member: &Member, context: &GroupContext<'_>) -> Option<Fail> {
     })
 }
 
-fn row(founder: &Member, members: &[&Member], action: Action) -> Option<Row> {
+fn row(
+    founder: &Member,
+    members: &[&Member],
+    shadow: Option<&Member>,
+    action: Action,
+) -> Option<Row> {
     let matching = founder.matching()?;
     let set = SetKey::new(matching.host.as_ref(), &founder.class);
     let set_key = set.to_key();
@@ -162,6 +191,8 @@ fn row(founder: &Member, members: &[&Member], action: Action) -> Option<Row> {
     };
     let origins: Vec<Origin> = members
         .iter()
+        .copied()
+        .chain(shadow)
         .map(|member| member.lowered.origin.clone())
         .collect();
     Some(Row {

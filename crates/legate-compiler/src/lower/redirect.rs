@@ -38,6 +38,14 @@ pub(super) fn redirect(
         without_redirect(spec, report);
         return None;
     }
+    if spec.shadow == Some(true) {
+        report.ignored(
+            codes::W_IGNORED,
+            "spec.host_redirect",
+            "a shadow never answers, so it does not redirect",
+        );
+        return None;
+    }
     let path = path(spec, report);
     let status = match spec.redirect_response_code {
         None => 301,
@@ -51,7 +59,6 @@ pub(super) fn redirect(
             301
         }
     };
-    // The shadow's withheld traffic is never redirected either.
     let service = service?;
     if let ServiceHost::Name(name) = &service.host
         && !name.contains('.')

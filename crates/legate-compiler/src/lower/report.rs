@@ -95,12 +95,6 @@ impl Report {
         self.fatal(code, path, message);
     }
 
-    /// Not honoured, and so kept out of traffic on purpose: no fault of the user's.
-    pub(crate) fn withheld(&mut self, path: &str, message: &str) {
-        let diagnostic = self.new_diagnostic(crate::codes::E_UNSUPPORTED, path, message);
-        self.diagnostics.push(diagnostic.effect(Effect::Dropped));
-    }
-
     /// The field is ignored, the rest takes effect.
     pub(crate) fn ignored(&mut self, code: Code, path: &str, message: impl Into<String>) {
         let diagnostic = self.new_diagnostic(code, path, message);

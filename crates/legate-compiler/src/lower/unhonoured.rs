@@ -12,6 +12,8 @@ pub(super) fn report(spec: &MappingSpec, redirects: bool, report: &mut Report) {
     ignored(spec, report);
     if redirects {
         on_redirects(spec, report);
+    } else if spec.shadow == Some(true) {
+        on_shadows(spec, report);
     }
     load_balancer(spec.load_balancer.as_ref(), report);
 }
@@ -150,6 +152,52 @@ fn on_redirects(spec: &MappingSpec, report: &mut Report) {
     ];
     for (field, _) in fields.iter().filter(|(_, given)| *given) {
         report.ignored(codes::W_IGNORED, field, "this has no effect on a redirect");
+    }
+}
+
+/// Fields that shape what clients and the main upstream see: a copy is what the main one got.
+fn on_shadows(spec: &MappingSpec, report: &mut Report) {
+    let fields = [
+        (
+            "spec.add_request_headers",
+            spec.add_request_headers.is_some(),
+        ),
+        (
+            "spec.add_response_headers",
+            spec.add_response_headers.is_some(),
+        ),
+        (
+            "spec.remove_request_headers",
+            spec.remove_request_headers.is_some(),
+        ),
+        (
+            "spec.remove_response_headers",
+            spec.remove_response_headers.is_some(),
+        ),
+        ("spec.rewrite", spec.rewrite.is_some()),
+        ("spec.regex_rewrite", spec.regex_rewrite.is_some()),
+        ("spec.host_rewrite", spec.host_rewrite.is_some()),
+        (
+            "spec.auto_host_rewrite",
+            spec.auto_host_rewrite == Some(true),
+        ),
+        ("spec.timeout_ms", spec.timeout_ms.is_some()),
+        ("spec.idle_timeout_ms", spec.idle_timeout_ms.is_some()),
+        ("spec.allow_upgrade", spec.allow_upgrade.is_some()),
+        ("spec.use_websocket", spec.use_websocket == Some(true)),
+        ("spec.cors", spec.cors.is_some()),
+        ("spec.case_sensitive", spec.case_sensitive.is_some()),
+        (
+            "spec.add_linkerd_headers",
+            spec.add_linkerd_headers == Some(true),
+        ),
+    ];
+    for (field, _) in fields.iter().filter(|(_, given)| *given) {
+        report.ignored(
+            codes::W_IGNORED,
+            field,
+            "this has no effect on a shadow: it gets what the main upstream got",
+        );
     }
 }
 

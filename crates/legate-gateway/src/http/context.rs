@@ -49,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) open: Cell<usize>,
     /// Most client connections that may be open.
     pub(crate) max_open: usize,
+    /// Copies of requests that are under way.
+    pub(crate) copies: Cell<usize>,
     random: RefCell<SmallRng>,
 }
 
@@ -61,6 +63,7 @@ impl Context {
             metrics,
             open: Cell::new(0),
             max_open,
+            copies: Cell::new(0),
             random: RefCell::new(SmallRng::from_os_rng()),
         })
     }

@@ -17,7 +17,7 @@ use super::conn::Conn;
 use super::port::Serving;
 use super::record::Record;
 use crate::clock;
-use crate::config::{Plan, Target};
+use crate::config::{Mirror, Plan, Target};
 use crate::reply::{Flag, Flags};
 use crate::request::Coding;
 use crate::timers::Alarm;
@@ -93,7 +93,15 @@ impl Exchange {
     pub(crate) fn target(&self) -> Option<&Target> {
         let (row, target) = self.chosen.get()?;
         match &row.payload {
-            Plan::Forward(targets) => targets.get(*target),
+            Plan::Forward(targets, _) => targets.get(*target),
+            Plan::Redirect(_) | Plan::Probe(_) | Plan::Fail(_) => None,
+        }
+    }
+
+    /// Where a copy of the request goes, perhaps.
+    pub(crate) fn mirror(&self) -> Option<&Mirror> {
+        match &self.chosen.get()?.0.payload {
+            Plan::Forward(_, mirror) => mirror.as_ref(),
             Plan::Redirect(_) | Plan::Probe(_) | Plan::Fail(_) => None,
         }
     }

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -23,6 +24,7 @@ use hyper::upgrade::OnUpgrade;
 use super::body::{RequestBody, ResponseBody};
 use super::check::{self, Held};
 use super::exchange::{Exchange, Expired, Unanswered};
+use super::mirror;
 use super::respond::{self, About};
 use super::route::{self, Decision, Forward};
 use super::upgrade;
@@ -258,7 +260,7 @@ fn proceed(
         ..Call::default()
     };
     let slot = match cluster {
-        Some(cluster) => outgoing(cluster, Request::from_parts(head, body), &call),
+        Some(cluster) => send_copy(exchange, cluster, policy.timeout, (head, body), &call),
         None => Ok(Slot::empty()),
     };
     match slot {
@@ -277,6 +279,27 @@ fn proceed(
             Step::Answered(finish(exchange, Ok(Err(error)), &call, on_upgrade, &about))
         }
     }
+}
+
+/// The request in the form in which it is sent, after a copy went to the shadow, if there is one.
+fn send_copy(
+    exchange: &Exchange,
+    cluster: &ClusterHandle,
+    timeout: Option<Duration>,
+    (head, body): (Parts, RequestBody),
+    call: &Call,
+) -> Result<Slot, ProxyError> {
+    let body = match exchange.mirror().filter(|_| !call.upgrade) {
+        Some(mirror) => {
+            let context = &exchange.conn.context;
+            match mirror::copy(context, mirror, &head, body, timeout) {
+                Ok(tee) => return outgoing(cluster, Request::from_parts(head, tee), call),
+                Err(body) => body,
+            }
+        }
+        None => body,
+    };
+    outgoing(cluster, Request::from_parts(head, body), call)
 }
 
 /// Copies what the access log wants of the request as it is now.

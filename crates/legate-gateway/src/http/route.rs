@@ -288,7 +288,7 @@ fn answer_here(
     path: &PathParts<'_>,
 ) -> Result<(), Reply> {
     let fail = match &row.payload {
-        Plan::Forward(targets) => match targets.get(target) {
+        Plan::Forward(targets, _) => match targets.get(target) {
             Some(Target::Cluster { .. }) => return Ok(()),
             Some(Target::Fail(fail)) => fail,
             None => return Err(Reply::cluster_not_found()),
@@ -327,7 +327,7 @@ fn new_path(
         None => path.path.clone().into_owned(),
     };
     let rewritten = match &row.payload {
-        Plan::Forward(targets) => match targets.get(target) {
+        Plan::Forward(targets, _) => match targets.get(target) {
             Some(Target::Cluster { policy, .. }) => policy.rewrite_path(&path.path, path.query),
             _ => None,
         },

@@ -134,6 +134,7 @@ fn plain() -> Cluster {
         max_lifetime_ms: 0,
         keepalive: None,
         tag: String::new(),
+        shadow: false,
         host_name: None,
     }
 }

@@ -106,6 +106,7 @@ impl Build {
                     },
                 }],
                 of: 100,
+                mirror: None,
             }),
         )
     }
@@ -166,6 +167,7 @@ impl Build {
             max_lifetime_ms: 0,
             keepalive: None,
             tag: String::new(),
+            shadow: false,
             host_name: None,
         };
         let key = ClusterKey::new(format!("origin-{}-{protocol:?}", to.port()));

@@ -195,6 +195,11 @@ impl Index {
             let Action::Forward(split) = &entry.value.action else {
                 continue;
             };
+            if let Some(mirror) = &split.mirror
+                && is_it(mirror.cluster.as_str(), "")
+            {
+                found.extend(objects(entry).filter(|object| is_named(&mirror.name, object)));
+            }
             for target in &split.targets {
                 let Destination::Cluster { cluster, policies } = &target.to else {
                     continue;

@@ -106,6 +106,7 @@ pub fn forward(weights: &[u32]) -> Action {
     Action::Forward(Split {
         targets: weights.iter().map(target).collect(),
         of: 100,
+        mirror: None,
     })
 }
 

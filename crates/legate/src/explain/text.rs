@@ -174,6 +174,13 @@ fn doing(route: &Route, snapshot: &Snapshot) -> String {
                     }
                 }
             }
+            if let Some(mirror) = &split.mirror {
+                let _ = writeln!(
+                    text,
+                    "    copies of {} % to {}: cluster {}",
+                    mirror.percent, mirror.name, mirror.cluster
+                );
+            }
         }
         other => {
             let _ = writeln!(text, "    {}", json!(other));

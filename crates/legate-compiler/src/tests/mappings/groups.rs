@@ -160,15 +160,39 @@ fn cw_15_16_rewrites_are_per_member() {
 }
 
 #[test]
-fn cw_17_18_shadows_get_no_traffic() {
+fn cw_17_18_shadows_get_copies() {
     let c = with_base([
         mapping("a", "/a/", json!({})),
         mapping("b", "/a/", json!({"shadow": true, "weight": 20})),
+        mapping("c", "/a/", json!({"shadow": true})),
     ]);
+    let split = super::split(row(&c, "a"));
     assert_eq!(named(shares(row(&c, "a"))), ["a=100"]);
-    assert_eq!(about(&c, "b"), ["E-UNSUPPORTED spec.shadow"]);
+    let mirror = split.mirror.as_ref().unwrap();
+    assert_eq!((&*mirror.name, mirror.percent), ("default/b", 20));
+    assert!(
+        c.snapshot
+            .clusters
+            .get(mirror.cluster.as_str())
+            .unwrap()
+            .shadow
+    );
+    assert_eq!(about(&c, "b"), ["E-MAP-GROUP spec.shadow"]);
+    assert_eq!(about(&c, "c"), ["E-MAP-GROUP spec.shadow"]);
     let c = with_base([mapping("b", "/a/", json!({"shadow": true}))]);
     assert!(find(&c, "b").is_none());
+    assert_eq!(about(&c, "b"), ["E-MAP-GROUP spec.shadow"]);
+}
+
+/// Kept even where all settings agree: not the same cluster as the main one's.
+#[test]
+fn a_shadow_never_shares_a_cluster() {
+    let c = with_base([
+        mapping("a", "/a/", json!({"service": "s"})),
+        mapping("b", "/a/", json!({"service": "s", "shadow": true})),
+    ]);
+    assert_eq!(c.snapshot.clusters.iter().count(), 2);
+    assert_eq!(about(&c, "b"), [""; 0]);
 }
 
 #[test]

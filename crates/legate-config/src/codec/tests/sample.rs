@@ -23,8 +23,8 @@ use crate::policy::{
     Replacement,
 };
 use crate::route::{
-    Action, Destination, Fail, NamedMatch, PathMatch, ProbeKind, Rank, Redirect, RedirectPath,
-    Route, RouteMatch, RouteSet, Split, StringMatch, Target,
+    Action, Destination, Fail, Mirror, NamedMatch, PathMatch, ProbeKind, Rank, Redirect,
+    RedirectPath, Route, RouteMatch, RouteSet, Split, StringMatch, Target,
 };
 use crate::secret::{CaBundle, Certificate, KeyForm, PrivateKey, RevocationList};
 use crate::snapshot::{Origin, Snapshot};
@@ -221,6 +221,11 @@ fn actions() -> [Action; 8] {
         Action::Forward(Split {
             targets: vec![target(cluster), target(Destination::Fail(fail.clone()))],
             of: 100,
+            mirror: Some(Mirror {
+                name: "default/s".into(),
+                percent: 20,
+                cluster: "key-0".into(),
+            }),
         }),
         redirect(RedirectPath::Keep),
         redirect(RedirectPath::Full("/a?b".into())),
@@ -382,6 +387,7 @@ fn clusters(snapshot: &mut Snapshot) {
             ..TcpKeepalive::default()
         }),
         tag: "t".into(),
+        shadow: true,
         host_name: Some("h".into()),
     };
     put(
