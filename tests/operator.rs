@@ -26,28 +26,28 @@ mod first;
 mod inproc;
 #[path = "operator/instances.rs"]
 mod instances;
-#[path = "operator/programmed.rs"]
-mod programmed;
-#[path = "operator/load.rs"]
-mod load;
-#[path = "operator/outage.rs"]
-mod outage;
-#[path = "operator/soak.rs"]
-mod soak;
-#[path = "operator/versions.rs"]
-mod versions;
 #[path = "operator/kit.rs"]
 mod kit;
 #[path = "operator/lease.rs"]
 mod lease;
+#[path = "operator/load.rs"]
+mod load;
+#[path = "operator/outage.rs"]
+mod outage;
 #[path = "operator/own_objects.rs"]
 mod own_objects;
+#[path = "operator/programmed.rs"]
+mod programmed;
 #[path = "operator/rights.rs"]
 mod rights;
 #[path = "operator/samples.rs"]
 mod samples;
+#[path = "operator/soak.rs"]
+mod soak;
 #[path = "operator/status.rs"]
 mod status;
+#[path = "operator/versions.rs"]
+mod versions;
 
 use std::process::ExitCode;
 use std::sync::Arc;

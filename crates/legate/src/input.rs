@@ -6,8 +6,8 @@ use legate_compiler::{Compilation, Compiler, Diagnostic, MissingRefs};
 use legate_source::folder::{FolderOptions, FolderSource};
 
 use crate::args::CompileFlags;
-use legate_source::selector::LabelSelector;
 use crate::settings::{ProcessEnvironment, compile_options};
+use legate_source::selector::LabelSelector;
 
 /// What reading and compiling gave.
 #[derive(Debug)]
