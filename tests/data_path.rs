@@ -18,6 +18,10 @@ mod access_log;
 mod addresses;
 #[path = "data_path/association.rs"]
 mod association;
+#[path = "data_path/breakers.rs"]
+mod breakers;
+#[path = "data_path/counting.rs"]
+mod counting;
 #[path = "data_path/faults.rs"]
 mod faults;
 #[path = "data_path/groups.rs"]
@@ -40,6 +44,8 @@ mod matching;
 mod module;
 #[path = "data_path/replies.rs"]
 mod replies;
+#[path = "data_path/retries.rs"]
+mod retries;
 #[path = "data_path/rewriting.rs"]
 mod rewriting;
 #[path = "data_path/security.rs"]

@@ -66,6 +66,7 @@ pub(crate) fn cluster(
             .and_then(|spec| spec.cluster_tag.clone())
             .unwrap_or_default(),
         host_name: facts.host_name,
+        breakers: changes.breakers.unwrap_or(module.breakers),
     };
     let entry = Entry::new(cluster, Vec::new());
     // 48 bits of hash beside the name: enough that nobody finds a second setting for it.

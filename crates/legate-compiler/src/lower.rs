@@ -8,7 +8,9 @@ mod changes;
 mod matching;
 mod redirect;
 mod report;
+mod retry;
 mod unhonoured;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ pub(crate) use changes::{Changes, HeaderInput, header_adds, header_removes};
 pub(crate) use matching::{HostCondition, Matching, PathKind};
 pub(crate) use redirect::{PathInput, RedirectInput};
 pub(crate) use report::Report;
+pub(crate) use retry::{BadRetry, parse_retry};
+pub(crate) use upstream::parse_breakers;
 
 /// A Mapping, lowered.
 #[derive(Debug)]

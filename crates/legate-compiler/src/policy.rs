@@ -35,6 +35,8 @@ pub(crate) fn policy(
         idle_timeout_ms: changes.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
         upgrades: merged.upgrades.clone(),
         linkerd_dst: linkerd.then(|| upstream.linkerd.clone()),
+        priority: merged.priority,
+        retry: merged.retry.unwrap_or(context.module.retry),
     };
     context.policies.intern(policy)
 }

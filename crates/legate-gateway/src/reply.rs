@@ -30,6 +30,8 @@ pub(crate) struct Reply {
     pub(crate) close: bool,
     /// `location` of a redirect.
     pub(crate) location: Option<HeaderValue>,
+    /// Whether a circuit breaker is why, which clients are told.
+    pub(crate) overloaded: bool,
 }
 
 impl Reply {
@@ -47,6 +49,7 @@ impl Reply {
             details: details.into(),
             close: false,
             location: None,
+            overloaded: false,
         }
     }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use legate_api::AddedHeader;
 use legate_api::mapping::MappingSpec;
-use legate_config::policy::{HeaderAdd, HostRewrite, RegexReplace};
+use legate_config::cluster::Breakers;
+use legate_config::policy::{HeaderAdd, HostRewrite, Priority, RegexReplace, Retry};
 use legate_config::template::Template;
 
-use super::Report;
 use super::matching::is_header_name;
+use super::{Report, retry, upstream};
 use crate::codes;
 use crate::regex;
 
@@ -45,6 +46,12 @@ pub(crate) struct Changes {
     pub(crate) host: HostRewrite,
     /// `allow_upgrade`, lower-case, and `use_websocket`.
     pub(crate) upgrades: Option<Vec<String>>,
+    /// `circuit_breakers`
+    pub(crate) breakers: Option<Breakers>,
+    /// `priority`
+    pub(crate) priority: Option<Priority>,
+    /// `retry_policy`: one that never comes to anything is `None` inside.
+    pub(crate) retry: Option<Option<Retry>>,
     /// `timeout_ms`
     pub(crate) timeout_ms: Option<u64>,
     /// `idle_timeout_ms`
@@ -97,6 +104,9 @@ pub(super) fn changes(spec: &MappingSpec, redirects: bool, report: &mut Report) 
         },
         host: host_rewrite(spec, report),
         upgrades: upgrades(spec),
+        breakers: upstream::breakers(spec, report),
+        priority: upstream::priority(spec, report),
+        retry: retry::retry(spec, report),
         ..Changes::default()
     };
     durations(spec, &mut changes, report);

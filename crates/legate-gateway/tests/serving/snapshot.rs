@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use legate_config::cluster::{Balancer, UpstreamProtocol};
+use legate_config::cluster::{Balancer, Breakers, UpstreamProtocol};
 use legate_config::http::{AccessLog, AccessLogFormat, HttpSettings};
 use legate_config::listener::{ChainMatch, InsecureAction, SecurityModel};
 use legate_config::policy::PathRewrite;
@@ -166,6 +166,7 @@ impl Build {
             keepalive: None,
             tag: String::new(),
             host_name: None,
+            breakers: Breakers::default(),
         };
         let key = ClusterKey::new(format!("origin-{}-{protocol:?}", to.port()));
         self.snapshot.clusters.insert(key.clone(), entry(cluster));

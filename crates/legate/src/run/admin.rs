@@ -71,6 +71,11 @@ impl AdminState for State {
                 ("cx_connect_fail", counters.cx_connect_fail),
                 ("rq_active", counters.rq_active),
                 ("rq_total", counters.rq_total),
+                ("cx_overflow", counters.cx_overflow),
+                ("rq_pending_overflow", counters.rq_pending_overflow),
+                ("rq_retry_overflow", counters.rq_retry_overflow),
+                ("rq_retry", counters.rq_retry),
+                ("rq_retry_success", counters.rq_retry_success),
             ] {
                 let _ = writeln!(text, "{name}::{fact}::{value}");
             }
@@ -102,6 +107,11 @@ impl AdminState for State {
                     "cx_connect_fail": counters.cx_connect_fail,
                     "rq_active": counters.rq_active,
                     "rq_total": counters.rq_total,
+                    "cx_overflow": counters.cx_overflow,
+                    "rq_pending_overflow": counters.rq_pending_overflow,
+                    "rq_retry_overflow": counters.rq_retry_overflow,
+                    "rq_retry": counters.rq_retry,
+                    "rq_retry_success": counters.rq_retry_success,
                 })
             })
             .collect();

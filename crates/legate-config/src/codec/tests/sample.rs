@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::cluster::{
-    AddressFamilies, Balancer, Cluster, DnsMode, DnsSource, Endpoint, EndpointSet, TcpKeepalive,
-    UpstreamProtocol, UpstreamTls,
+    AddressFamilies, Balancer, Breakers, Cluster, DnsMode, DnsSource, Endpoint, EndpointSet,
+    Limits, TcpKeepalive, UpstreamProtocol, UpstreamTls,
 };
 use crate::diagnostic::ObjectRef;
 use crate::http::{
@@ -15,7 +15,8 @@ use crate::listener::{
     Listener, SecurityModel, TlsVersion, VirtualHost,
 };
 use crate::policy::{
-    HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, RegexReplace, Replacement,
+    HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, Priority, RegexReplace,
+    Replacement, Retry, RetryOn,
 };
 use crate::route::{
     Action, Destination, Fail, NamedMatch, PathMatch, ProbeKind, Rank, Redirect, RedirectPath,
@@ -307,6 +308,12 @@ fn policies(snapshot: &mut Snapshot) {
                 idle_timeout_ms: 1,
                 upgrades: vec!["websocket".into()],
                 linkerd_dst: Some("l".into()),
+                priority: Priority::High,
+                retry: Some(Retry {
+                    on: RetryOn::ServerError,
+                    num_retries: 1,
+                    per_try_timeout_ms: 2,
+                }),
             }),
     );
 }
@@ -337,6 +344,15 @@ fn clusters(snapshot: &mut Snapshot) {
         }),
         tag: "t".into(),
         host_name: Some("h".into()),
+        breakers: Breakers {
+            high: Limits {
+                max_connections: 1,
+                max_pending_requests: 2,
+                max_requests: 3,
+                max_retries: 4,
+            },
+            ..Breakers::default()
+        },
     };
     put(
         &mut snapshot.clusters,
