@@ -20,10 +20,14 @@ mod addresses;
 mod association;
 #[path = "data_path/auth.rs"]
 mod auth;
+#[path = "data_path/breakers.rs"]
+mod breakers;
 #[path = "data_path/compression.rs"]
 mod compression;
 #[path = "data_path/cors.rs"]
 mod cors;
+#[path = "data_path/counting.rs"]
+mod counting;
 #[path = "data_path/faults.rs"]
 mod faults;
 #[path = "data_path/groups.rs"]
@@ -46,6 +50,8 @@ mod matching;
 mod module;
 #[path = "data_path/replies.rs"]
 mod replies;
+#[path = "data_path/retries.rs"]
+mod retries;
 #[path = "data_path/rewriting.rs"]
 mod rewriting;
 #[path = "data_path/security.rs"]

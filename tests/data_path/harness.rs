@@ -22,6 +22,7 @@ pub(crate) struct Case {
     manifests: Vec<String>,
     backends: Vec<(String, String, Behaviour)>,
     patience: Option<Duration>,
+    workers: usize,
     pub(crate) options: Options,
 }
 
@@ -40,6 +41,7 @@ pub(crate) fn empty() -> Case {
         manifests: Vec::new(),
         backends: Vec::new(),
         patience: None,
+        workers: 1,
         options: Options {
             missing: legate_compiler::MissingRefs::Error,
             ..Options::default()
@@ -191,6 +193,12 @@ impl Case {
         self
     }
 
+    /// So many workers instead of one.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// Starts backends and gateway.
     pub(crate) async fn start(self) -> Gate {
         let folder = tempfile::tempdir().unwrap();
@@ -219,7 +227,7 @@ impl Case {
             paths: vec![PathBuf::from(folder.path())],
             compile: self.options,
             gateway: GatewayOptions {
-                workers: 1,
+                workers: self.workers,
                 bind: Some(IpAddr::from([127, 0, 0, 1])),
                 hooks,
                 ..GatewayOptions::default()

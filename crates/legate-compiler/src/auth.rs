@@ -372,7 +372,7 @@ fn lowered(
         fault: None,
         matching: None,
         weight: None,
-        withheld: false,
+        shadow: false,
         changes: Changes::default(),
         service: Some(service),
         redirect: None,

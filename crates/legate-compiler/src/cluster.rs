@@ -75,6 +75,7 @@ pub(crate) fn cluster(
             .unwrap_or_default(),
         shadow: lowered.shadow,
         host_name: facts.host_name,
+        breakers: changes.breakers.unwrap_or(module.breakers),
     };
     let entry = Entry::new(cluster, Vec::new());
     // 48 bits of hash beside the name: enough that nobody finds a second setting for it.

@@ -50,6 +50,10 @@ codes! {
     E_MAP_LB = "E-MAP-LB";
     /// A load balancer setting that needs an endpoint resolver.
     I_MAP_LB_ENDPOINTS = "I-MAP-LB-ENDPOINTS";
+    /// A circuit breaker that is invalid.
+    E_POLICY_BREAKER = "E-POLICY-BREAKER";
+    /// A retry policy that is invalid.
+    E_POLICY_RETRY = "E-POLICY-RETRY";
     /// A host that cannot be matched.
     E_MAP_HOST = "E-MAP-HOST";
     /// A hostname that matches nothing real.

@@ -9,7 +9,9 @@ mod cors;
 mod matching;
 mod redirect;
 mod report;
+mod retry;
 mod unhonoured;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -27,6 +29,8 @@ pub(crate) use cors::cors_policy;
 pub(crate) use matching::{HostCondition, Matching, PathKind, is_header_name};
 pub(crate) use redirect::{PathInput, RedirectInput};
 pub(crate) use report::Report;
+pub(crate) use retry::{BadRetry, parse_retry};
+pub(crate) use upstream::parse_breakers;
 
 /// A Mapping, lowered.
 #[derive(Debug)]

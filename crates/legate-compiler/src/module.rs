@@ -14,14 +14,15 @@ mod probes;
 mod read;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use std::collections::BTreeMap;
 
 use legate_api::{AddedHeader, Body, ObjectKey};
 use legate_config::Diagnostic;
-use legate_config::cluster::TcpKeepalive;
+use legate_config::cluster::{Breakers, TcpKeepalive};
 use legate_config::http::{AccessLog, Compression, IpPolicy};
-use legate_config::policy::CorsPolicy;
+use legate_config::policy::{CorsPolicy, Retry};
 
 use crate::options::Options;
 use crate::resources::Resources;
@@ -73,6 +74,10 @@ pub(crate) struct ModuleSettings {
     pub(crate) keepalive: Option<TcpKeepalive>,
     /// `cors`: default of Mappings.
     pub(crate) cors: Option<CorsPolicy>,
+    /// `circuit_breakers`: default of Mappings.
+    pub(crate) breakers: Breakers,
+    /// `retry_policy`: default of Mappings.
+    pub(crate) retry: Option<Retry>,
     /// `resolver`: default of Mappings, `kubernetes-service`.
     pub(crate) resolver: String,
     /// `use_ambassador_namespace_for_service_resolution`
@@ -140,6 +145,8 @@ impl Default for ModuleSettings {
             cluster_max_connection_lifetime_ms: None,
             keepalive: None,
             cors: None,
+            breakers: Breakers::default(),
+            retry: None,
             resolver: "kubernetes-service".to_owned(),
             use_ambassador_namespace_for_service_resolution: false,
             defaults: MappingDefaults::default(),

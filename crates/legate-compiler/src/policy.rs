@@ -42,6 +42,8 @@ pub(crate) fn policy(
             AuthState::Guarded { auth, .. } if !member.bypasses_auth() => Some(Arc::clone(auth)),
             _ => None,
         },
+        priority: merged.priority,
+        retry: merged.retry.unwrap_or(context.module.retry),
     };
     context.policies.intern(policy)
 }

@@ -42,6 +42,10 @@ fn remedy(code: &str) -> Option<&'static str> {
         "E-SECRET-INVALID" | "E-CERT-MISMATCH" => {
             "put a PEM chain into `tls.crt` and its private key into `tls.key`"
         }
+        "E-POLICY-BREAKER" => "write whole numbers, and `default` or `high` as priority",
+        "E-POLICY-RETRY" => {
+            "name one condition, such as `gateway-error`, and write durations as `250ms` or `0.25s`"
+        }
         "E-CERT-EXPIRED" => "renew the certificate",
         "E-HOST-DUPLICATE" => "let one Host own the hostname",
         "E-HOST-TLS" => "correct the TLS settings; until then handshakes are refused",

@@ -41,6 +41,54 @@ pub struct Cluster {
     /// DNS name for `HostRewrite::Auto`; `None` where the upstream has no name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_name: Option<String>,
+    /// Circuit breakers.
+    #[serde(default, skip_serializing_if = "Breakers::is_default")]
+    pub breakers: Breakers,
+}
+
+/// Circuit breakers: limits that hold for the whole process (spec/services §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breakers {
+    /// Limits of requests of default priority.
+    #[serde(default)]
+    pub default: Limits,
+    /// Limits of requests of high priority.
+    #[serde(default)]
+    pub high: Limits,
+}
+
+impl Breakers {
+    /// Whether all limits are those that apply when nobody says anything.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Limits of one priority class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Most open connections.
+    pub max_connections: u32,
+    /// Most requests that wait for a connection.
+    pub max_pending_requests: u32,
+    /// Most requests in flight.
+    pub max_requests: u32,
+    /// Most retries in flight.
+    pub max_retries: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_pending_requests: 1024,
+            max_requests: 1024,
+            max_retries: 3,
+        }
+    }
 }
 
 /// What is spoken to an upstream.

@@ -39,6 +39,60 @@ pub struct PolicySet {
     /// Who is asked before anything goes upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Arc<Auth>>,
+    /// Which of the cluster's circuit breakers count the requests.
+    #[serde(default, skip_serializing_if = "Priority::is_default")]
+    pub priority: Priority,
+    /// When a request is sent again, besides where that is always safe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+/// When a request is sent again (spec/services §3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// After what.
+    pub on: RetryOn,
+    /// How often.
+    pub num_retries: u32,
+    /// Milliseconds from the end of the request to the response's head, for each attempt; 0 = only the
+    /// route's timeout.
+    pub per_try_timeout_ms: u64,
+}
+
+/// What is followed by a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryOn {
+    /// Any 5xx, and failures without a response (`5xx`).
+    ServerError,
+    /// 502, 503, 504, and failures without a response (`gateway-error`).
+    GatewayError,
+    /// A connection that could not be made (`connect-failure`).
+    ConnectFailure,
+    /// 409 (`retriable-4xx`).
+    Conflict,
+    /// A stream that the upstream refused without looking at it (`refused-stream`).
+    RefusedStream,
+}
+
+/// Class of requests that circuit breakers tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Requests of routes that say nothing.
+    #[default]
+    Default,
+    /// Requests of routes with `priority: high`.
+    High,
+}
+
+impl Priority {
+    /// Whether it is the default.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::Default
+    }
 }
 
 /// Cross-origin resource sharing (spec/services §3.9). Lists are header values already.

@@ -16,12 +16,16 @@ use http::StatusCode;
 pub(crate) enum ErrorKind {
     /// No endpoint, or the name has no address.
     NoHealthyUpstream,
+    /// A circuit breaker is open.
+    Overflow,
     /// TCP connect failed.
     ConnectFailed,
     /// TCP connect and TLS handshake took longer than allowed.
     ConnectTimeout,
     /// The TLS handshake with the upstream failed.
     TlsFailed,
+    /// One attempt took longer than its policy allows.
+    PerTryTimeout,
     /// The upstream closed the connection before response headers (afterwards: before the end).
     ConnectionTerminated,
     /// The upstream reset the stream.
@@ -55,6 +59,8 @@ pub(crate) struct ProxyError {
     kind: ErrorKind,
     /// Transport failure reason as Envoy words it, where there is one.
     reason: Option<Arc<str>>,
+    /// Whether other attempts came before.
+    retried: bool,
 }
 
 // === impl ErrorKind ===
@@ -63,11 +69,12 @@ impl ErrorKind {
     /// Whose fault it is.
     fn side(self) -> Side {
         match self {
-            Self::NoHealthyUpstream => Side::Internal,
+            Self::NoHealthyUpstream | Self::Overflow => Side::Internal,
             Self::Downstream | Self::MalformedBody | Self::Unsendable => Side::Downstream,
             Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::TlsFailed
+            | Self::PerTryTimeout
             | Self::ConnectionTerminated
             | Self::RemoteReset
             | Self::RefusedStream
@@ -79,12 +86,14 @@ impl ErrorKind {
     fn status(self) -> StatusCode {
         match self {
             Self::NoHealthyUpstream
+            | Self::Overflow
             | Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::TlsFailed
             | Self::ConnectionTerminated
             | Self::RemoteReset
             | Self::RefusedStream => StatusCode::SERVICE_UNAVAILABLE,
+            Self::PerTryTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Protocol => StatusCode::BAD_GATEWAY,
             Self::Downstream | Self::MalformedBody | Self::Unsendable => StatusCode::BAD_REQUEST,
         }
@@ -94,7 +103,9 @@ impl ErrorKind {
     fn flag(self) -> &'static str {
         match self {
             Self::NoHealthyUpstream => "UH",
+            Self::Overflow => "UO",
             Self::ConnectFailed | Self::ConnectTimeout | Self::TlsFailed => "UF",
+            Self::PerTryTimeout => "UT",
             Self::ConnectionTerminated => "UC",
             Self::RemoteReset | Self::RefusedStream => "UR",
             Self::Protocol => "UPE",
@@ -106,15 +117,18 @@ impl ErrorKind {
     /// Envoy's name of the reset, for the failures that are one.
     fn reset_reason(self) -> Option<&'static str> {
         Some(match self {
+            Self::Overflow => "overflow",
             Self::ConnectFailed | Self::TlsFailed => "remote connection failure",
             Self::ConnectTimeout => "connection timeout",
             Self::ConnectionTerminated => "connection termination",
             Self::RemoteReset => "remote reset",
             Self::RefusedStream => "remote refused stream reset",
             Self::Protocol => "protocol error",
-            Self::NoHealthyUpstream | Self::Downstream | Self::MalformedBody | Self::Unsendable => {
-                return None;
-            }
+            Self::NoHealthyUpstream
+            | Self::PerTryTimeout
+            | Self::Downstream
+            | Self::MalformedBody
+            | Self::Unsendable => return None,
         })
     }
 }
@@ -124,7 +138,11 @@ impl ErrorKind {
 impl ProxyError {
     /// A failure without a transport reason.
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self { kind, reason: None }
+        Self {
+            kind,
+            reason: None,
+            retried: false,
+        }
     }
 
     /// A failure with the transport's reason in Envoy's words.
@@ -132,7 +150,14 @@ impl ProxyError {
         Self {
             kind,
             reason: Some(reason.into()),
+            retried: false,
         }
+    }
+
+    /// The same failure, after so many retries.
+    pub(crate) fn after(mut self, retries: u32) -> Self {
+        self.retried = retries > 0;
+        self
     }
 
     /// A failed TCP connect.
@@ -162,7 +187,7 @@ impl ProxyError {
     /// Whose fault it is.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "for retry policies, which are not served yet")
+        expect(dead_code, reason = "for passive health, which is not served yet")
     )]
     pub(crate) fn side(&self) -> Side {
         self.kind.side()
@@ -186,8 +211,13 @@ impl ProxyError {
     /// Body of the local reply.
     pub(crate) fn body(&self) -> Cow<'static, str> {
         if let Some(reset) = self.kind.reset_reason() {
+            let what = if self.retried {
+                "retried and the latest reset reason"
+            } else {
+                "reset reason"
+            };
             let text = format!(
-                "upstream connect error or disconnect/reset before headers. reset reason: {reset}"
+                "upstream connect error or disconnect/reset before headers. {what}: {reset}"
             );
             return Cow::Owned(match &self.reason {
                 Some(reason) => format!("{text}, transport failure reason: {reason}"),
@@ -196,6 +226,7 @@ impl ProxyError {
         }
         Cow::Borrowed(match self.kind {
             ErrorKind::NoHealthyUpstream => "no healthy upstream",
+            ErrorKind::PerTryTimeout => "upstream request timeout",
             _ => "",
         })
     }
@@ -213,6 +244,7 @@ impl ProxyError {
         }
         Cow::Borrowed(match self.kind {
             ErrorKind::NoHealthyUpstream => "no_healthy_upstream",
+            ErrorKind::PerTryTimeout => "upstream_per_try_timeout",
             ErrorKind::Downstream => "downstream_remote_disconnect",
             ErrorKind::MalformedBody => "http1.codec_error",
             _ => "invalid_request",
@@ -227,16 +259,13 @@ impl ProxyError {
 
     /// Whether another attempt could succeed as far as the failure goes; whether one is allowed is
     /// for the retry rules to say.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for retry policies, which are not served yet")
-    )]
     pub(crate) fn retryable(&self) -> bool {
         matches!(
             self.kind,
             ErrorKind::ConnectFailed
                 | ErrorKind::ConnectTimeout
                 | ErrorKind::TlsFailed
+                | ErrorKind::PerTryTimeout
                 | ErrorKind::ConnectionTerminated
                 | ErrorKind::RemoteReset
                 | ErrorKind::RefusedStream

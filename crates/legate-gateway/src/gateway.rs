@@ -182,6 +182,7 @@ impl Gateway {
             .enable_all()
             .build()?;
         let upstreams = Upstreams::new(control.handle().clone());
+        metrics.watch_upstreams(&upstreams);
         let count = options.workers.max(1);
         let process = Arc::new(Process {
             hostname: options.hostname.as_str().into(),

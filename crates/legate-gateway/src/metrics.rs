@@ -4,15 +4,16 @@
 //! Labels are bounded: listeners, classes of status codes, flags; never a host, path, route or
 //! client. Nothing here knows the pipeline; it is told.
 
+mod clusters;
 mod collector;
 mod shard;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use legate_config::hash::Hash128;
@@ -20,6 +21,7 @@ use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
 
 use crate::reply::{Flag, Flags};
+use crate::upstream::Upstreams;
 pub(crate) use shard::shard_index;
 use shard::{Counters, Sharded};
 
@@ -104,6 +106,8 @@ pub struct Metrics {
     root: RwLock<Hash128>,
     from_state: AtomicBool,
     state_writes: [AtomicU64; STATE_WRITES.len()],
+    upstreams: OnceLock<Weak<Upstreams>>,
+    clusters: RwLock<BTreeSet<String>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -130,6 +134,8 @@ impl Metrics {
             root: RwLock::default(),
             from_state: AtomicBool::new(false),
             state_writes: Default::default(),
+            upstreams: OnceLock::new(),
+            clusters: RwLock::default(),
         })
     }
 
@@ -152,6 +158,16 @@ impl Metrics {
     /// Shows a listener with zeros, before anything was served there.
     pub fn announce_listener(&self, name: &str) {
         let _ = self.listener(name);
+    }
+
+    /// Where clusters are counted. A second gateway with the same metrics shows none of its own.
+    pub(crate) fn watch_upstreams(&self, upstreams: &Arc<Upstreams>) {
+        let _ = self.upstreams.set(Arc::downgrade(upstreams));
+    }
+
+    /// Shows a cluster with zeros, before anything was sent to it.
+    pub fn announce_cluster(&self, name: &str) {
+        self.clusters.write().insert(name.to_owned());
     }
 
     /// A response came from an upstream.

@@ -32,6 +32,8 @@ pub(crate) struct Reply {
     pub(crate) location: Option<HeaderValue>,
     /// Type of the body.
     content_type: &'static str,
+    /// Whether a circuit breaker is why, which clients are told.
+    pub(crate) overloaded: bool,
 }
 
 impl Reply {
@@ -50,6 +52,7 @@ impl Reply {
             close: false,
             location: None,
             content_type: "text/plain",
+            overloaded: false,
         }
     }
 

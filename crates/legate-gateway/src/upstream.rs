@@ -1,22 +1,26 @@
 //! Upstreams: clusters, their endpoints, and each worker's connections to them.
 //!
 //! Process-wide and built from snapshots: [`Upstreams`] with one [`ClusterHandle`] per cluster.
-//! Per worker and never shared: [`WorkerPool`]. Retry policies, breakers and request timeouts are
-//! not here; the safe retries that need no policy are.
+//! Per worker and never shared: [`WorkerPool`]. Timeouts of whole requests are not here.
 //!
 //! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its addresses come from
 //! - `balance`: which of them a request goes to
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
+//! - `breaker`: how many connections and requests there may be, over all workers
 //! - `send`, `slot`: one request through all of that; `body`: what it carries either way
+//! - `retry`, `replay`: the same once more, where a policy says so
 
 mod balance;
 mod body;
+mod breaker;
 mod cluster;
 mod connect;
 mod dns;
 mod endpoints;
 mod http2;
 mod pool;
+mod replay;
+mod retry;
 mod send;
 mod slot;
 mod tls;
@@ -29,7 +33,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use legate_config::cluster::{Cluster, TcpKeepalive, UpstreamProtocol, UpstreamTls};
+use legate_config::cluster::{Breakers, Cluster, TcpKeepalive, UpstreamProtocol, UpstreamTls};
 use legate_config::{ClusterKey, EndpointSetKey, Hash128, Snapshot};
 use parking_lot::Mutex;
 
@@ -40,6 +44,7 @@ pub(crate) use self::pool::WorkerPool;
 pub(crate) use self::send::{Call, classify, outgoing};
 pub(crate) use self::slot::Slot;
 
+use self::breaker::Budget;
 use self::cluster::Transport;
 use self::dns::Dns;
 use self::endpoints::EndpointSetHandle;
@@ -61,6 +66,16 @@ struct Registry {
     tls: HashMap<TlsIdentity, Arc<ClientTls>>,
     classes: HashMap<Class, u32>,
     next_class: u32,
+    /// Permits by the hash of the clusters' settings without their limits. Several clusters can
+    /// differ in nothing else.
+    budgets: HashMap<Hash128, Vec<SizedBudget>>,
+}
+
+/// A budget and the limits in force.
+#[derive(Debug, Clone)]
+struct SizedBudget {
+    breakers: Breakers,
+    budget: Arc<Budget>,
 }
 
 /// Equal identities are one TLS configuration, with one session cache.
@@ -122,6 +137,7 @@ impl Upstreams {
         let mut registry = self.registry.lock();
         self.update_sets(&mut registry, snapshot);
 
+        let mut budgets = registry.budgets(snapshot);
         let mut clusters = BTreeMap::new();
         let mut changed = false;
         for (key, entry) in snapshot.clusters.iter() {
@@ -146,13 +162,18 @@ impl Upstreams {
                     }
                     let set = registry.set(&entry.value.endpoints, &self.changes);
                     let config = Arc::clone(&entry.value);
-                    Arc::new(ClusterHandle::new(
+                    let budget = budgets.remove(key);
+                    let budget = budget.unwrap_or_else(|| Budget::new(&config.breakers));
+                    let handle = Arc::new(ClusterHandle::new(
                         key.clone(),
                         config,
                         entry.hash,
                         set,
                         transport,
-                    ))
+                        budget,
+                    ));
+                    handle.budget().belongs_to(&handle);
+                    handle
                 }
             };
             clusters.insert(key.clone(), handle);
@@ -189,6 +210,14 @@ impl Upstreams {
         self.registry.lock().clusters.get(key).cloned()
     }
 
+    /// Name in metrics and counters of each cluster that ever had a request.
+    pub(crate) fn used(&self) -> Vec<(String, ClusterCounters)> {
+        let registry = self.registry.lock();
+        let used = registry.clusters.values().filter(|it| it.is_used());
+        used.map(|it| (it.config.stats_name.clone(), it.counters()))
+            .collect()
+    }
+
     /// All clusters, in key order.
     pub(crate) fn view(&self) -> Vec<ClusterView> {
         let registry = self.registry.lock();
@@ -212,6 +241,49 @@ impl Upstreams {
 // === impl Registry ===
 
 impl Registry {
+    /// The budget of each cluster of a snapshot, with its limits in force. A budget stays with the
+    /// cluster that has its limits; one whose limits are gone goes on with those that are new.
+    fn budgets(&mut self, snapshot: &Snapshot) -> HashMap<ClusterKey, Arc<Budget>> {
+        let mut former = std::mem::take(&mut self.budgets);
+        let mut homeless = Vec::new();
+        let mut found = HashMap::new();
+        for (key, entry) in snapshot.clusters.iter() {
+            let breakers = entry.value.breakers;
+            let base = if breakers.is_default() {
+                entry.hash
+            } else {
+                let mut plain = Cluster::clone(&entry.value);
+                plain.breakers = Breakers::default();
+                Hash128::of(&plain)
+            };
+            let same = former.get_mut(&base).and_then(|list| {
+                let index = list.iter().position(|it| it.breakers == breakers)?;
+                Some(list.remove(index))
+            });
+            match same {
+                Some(sized) => {
+                    found.insert(key.clone(), Arc::clone(&sized.budget));
+                    self.budgets.entry(base).or_default().push(sized);
+                }
+                None => homeless.push((key, base, breakers)),
+            }
+        }
+        for (key, base, breakers) in homeless {
+            let free = former.get_mut(&base).filter(|list| !list.is_empty());
+            let budget = match free.map(|list| list.remove(0)) {
+                Some(sized) => {
+                    sized.budget.set(&breakers);
+                    sized.budget
+                }
+                None => Budget::new(&breakers),
+            };
+            found.insert(key.clone(), Arc::clone(&budget));
+            let sized = SizedBudget { breakers, budget };
+            self.budgets.entry(base).or_default().push(sized);
+        }
+        found
+    }
+
     fn set(&mut self, key: &EndpointSetKey, changes: &Arc<AtomicU64>) -> Arc<EndpointSetHandle> {
         let set = self.sets.entry(key.clone());
         let make = || Arc::new(EndpointSetHandle::new(key.clone(), Arc::clone(changes)));

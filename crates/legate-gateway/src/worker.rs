@@ -131,6 +131,8 @@ impl Drop for Fatal {
 async fn run(context: Rc<Context>, mut commands: mpsc::UnboundedReceiver<Command>) {
     tokio::task::spawn_local(Rc::clone(&context.timers).run());
     tokio::task::spawn_local(sweep(Rc::clone(&context)));
+    let pool = Rc::clone(&context.pool);
+    tokio::task::spawn_local(async move { pool.attend().await });
     let mut local = Local {
         context,
         listening: BTreeMap::new(),

@@ -75,6 +75,7 @@ fn metrics() -> String {
     let registry = Registry::new();
     let gateway = legate_gateway::metrics::Metrics::new(1);
     gateway.announce_listener("namespace/listener");
+    gateway.announce_cluster("cluster");
     registry.register(|registry| gateway.register(registry));
     let control = ControlMetrics::new();
     show_each(&control);

@@ -1,6 +1,6 @@
 //! Settings that count for a whole group (spec/routing §4.4).
 
-use legate_config::policy::{CorsPolicy, HeaderAdd, HeaderEdits};
+use legate_config::policy::{CorsPolicy, HeaderAdd, HeaderEdits, Priority, Retry};
 use legate_config::{Diagnostic, ObjectRef};
 
 use super::{Headers, Member};
@@ -41,6 +41,9 @@ pub(crate) struct Merged {
     pub(crate) response: HeaderEdits,
     pub(crate) upgrades: Vec<String>,
     pub(crate) cors: Option<CorsPolicy>,
+    pub(crate) priority: Priority,
+    /// `None` = nobody says anything.
+    pub(crate) retry: Option<Option<Retry>>,
 }
 
 /// Merges over the valid members, in name order, and reports where they disagree.
@@ -88,6 +91,8 @@ pub(super) fn merge(
         },
         upgrades: upgrades.unwrap_or_default(),
         cors,
+        priority: last_set(members, |changes| changes.priority.as_ref()).unwrap_or_default(),
+        retry: last_set(members, |changes| changes.retry.as_ref()),
     }
 }
 
@@ -138,6 +143,12 @@ fn last<T: Clone>(
         .cloned()
 }
 
+/// The value of the last member that sets it.
+fn last_set<T: Clone>(members: &[&Member], field: impl Fn(&Changes) -> Option<&T>) -> Option<T> {
+    let mut values = members.iter().rev().map(|member| &member.lowered.changes);
+    values.find_map(|changes| field(changes).cloned())
+}
+
 /// A notice on every member for each group-wide field whose values differ.
 fn disagreements(
     founder: &Member,
@@ -185,16 +196,14 @@ fn disagreements(
                 .or(defaults.remove_response.as_ref())
         }),
     );
-    check(
-        "spec.allow_upgrade",
-        last_wins,
-        differ(members, |c| c.upgrades.as_ref()),
-    );
-    check(
-        "spec.cors",
-        last_wins,
-        differ(members, |c| c.cors.as_ref().or(defaults.cors.as_ref())),
-    );
+    let upgrades = differ(members, |c| c.upgrades.as_ref());
+    check("spec.allow_upgrade", last_wins, upgrades);
+    let priority = differ(members, |c| c.priority.as_ref());
+    check("spec.priority", last_wins, priority);
+    let retry = differ(members, |c| c.retry.as_ref());
+    check("spec.retry_policy", last_wins, retry);
+    let cors = differ(members, |c| c.cors.as_ref().or(defaults.cors.as_ref()));
+    check("spec.cors", last_wins, cors);
     let by_matching = |differs: &dyn Fn(&Member) -> bool| members.iter().any(|m| differs(m));
     let case = founder
         .matching()

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use legate_api::AddedHeader;
 use legate_api::mapping::MappingSpec;
-use legate_config::policy::{CorsPolicy, HeaderAdd, HostRewrite, RegexReplace};
+use legate_config::cluster::Breakers;
+use legate_config::policy::{CorsPolicy, HeaderAdd, HostRewrite, Priority, RegexReplace, Retry};
 use legate_config::template::Template;
 
-use super::Report;
 use super::cors::cors_policy;
 use super::matching::is_header_name;
+use super::{Report, retry, upstream};
 use crate::codes;
 use crate::regex;
 
@@ -48,6 +49,12 @@ pub(crate) struct Changes {
     pub(crate) upgrades: Option<Vec<String>>,
     /// `cors`
     pub(crate) cors: Option<CorsPolicy>,
+    /// `circuit_breakers`
+    pub(crate) breakers: Option<Breakers>,
+    /// `priority`
+    pub(crate) priority: Option<Priority>,
+    /// `retry_policy`: one that never comes to anything is `None` inside.
+    pub(crate) retry: Option<Option<Retry>>,
     /// `timeout_ms`
     pub(crate) timeout_ms: Option<u64>,
     /// `idle_timeout_ms`
@@ -105,6 +112,9 @@ pub(super) fn changes(spec: &MappingSpec, redirects: bool, report: &mut Report) 
                 report.ignored(problem.code, &format!("spec.cors.{path}"), problem.message);
             })
         }),
+        breakers: upstream::breakers(spec, report),
+        priority: upstream::priority(spec, report),
+        retry: retry::retry(spec, report),
         ..Changes::default()
     };
     durations(spec, &mut changes, report);

@@ -49,19 +49,11 @@ pub(super) fn residue(spec: &MappingSpec, written_as: WrittenAs, report: &mut Re
 
 fn unsupported(spec: &MappingSpec, report: &mut Report) {
     let fields = [
-        ("spec.circuit_breakers", spec.circuit_breakers.is_some()),
         ("spec.health_checks", spec.health_checks.is_some()),
-        ("spec.retry_policy", spec.retry_policy.is_some()),
         ("spec.labels", spec.labels.is_some()),
         (
             "spec.error_response_overrides",
             spec.error_response_overrides.is_some(),
-        ),
-        (
-            "spec.priority",
-            spec.priority
-                .as_deref()
-                .is_some_and(|priority| priority != "default"),
         ),
         ("spec.docs", spec.docs.is_some()),
     ];
@@ -144,6 +136,9 @@ fn on_redirects(spec: &MappingSpec, report: &mut Report) {
         ("spec.weight", spec.weight.is_some()),
         ("spec.resolver", spec.resolver.is_some()),
         ("spec.keepalive", spec.keepalive.is_some()),
+        ("spec.circuit_breakers", spec.circuit_breakers.is_some()),
+        ("spec.priority", spec.priority.is_some()),
+        ("spec.retry_policy", spec.retry_policy.is_some()),
         ("spec.cluster_tag", spec.cluster_tag.is_some()),
         (
             "spec.add_linkerd_headers",

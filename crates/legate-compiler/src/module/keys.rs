@@ -4,7 +4,7 @@ use legate_config::cluster::TcpKeepalive;
 use serde_json::{Map, Value};
 
 use super::read::{Report, Section};
-use super::{ModuleSettings, access_log, cors, defaults, gzip, ip, probes};
+use super::{ModuleSettings, access_log, cors, defaults, gzip, ip, probes, upstream};
 use crate::codes;
 
 pub(super) const ALIVE_PREFIX: &str = "/ambassador/v0/check_alive";
@@ -66,7 +66,7 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("runtime_flags", Ignored("they are Envoy's own")),
     // §5.2
     ("add_linkerd_headers", Honoured),
-    ("circuit_breakers", Unsupported(Always)),
+    ("circuit_breakers", Honoured),
     ("cluster_idle_timeout_ms", Honoured),
     ("cluster_max_connection_lifetime_ms", Honoured),
     ("cluster_request_timeout_ms", Honoured),
@@ -74,7 +74,7 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("keepalive", Honoured),
     ("load_balancer", Unsupported(Special)),
     ("resolver", Honoured),
-    ("retry_policy", Unsupported(Always)),
+    ("retry_policy", Honoured),
     ("default_label_domain", Unsupported(Always)),
     ("default_labels", Unsupported(Always)),
     ("defaults", Honoured),
@@ -115,7 +115,7 @@ pub(super) fn read(config: Section<'_>, settings: &mut ModuleSettings, report: &
         diagnose(config, name, report);
     }
     connection(config, settings, report);
-    upstream(config, settings, report);
+    upstreams(config, settings, report);
     settings.ip_policy = ip::policy(config, report);
     settings.cors = cors::cors(config, report);
     settings.compression = gzip::gzip(config, report);
@@ -286,7 +286,7 @@ fn connection(config: Section<'_>, settings: &mut ModuleSettings, report: &mut R
     }
 }
 
-fn upstream(config: Section<'_>, settings: &mut ModuleSettings, report: &mut Report<'_>) {
+fn upstreams(config: Section<'_>, settings: &mut ModuleSettings, report: &mut Report<'_>) {
     let mut ms = |name| config.integer(name, 0, u64::MAX, report);
     if let Some(ms) = ms("cluster_request_timeout_ms") {
         settings.cluster_request_timeout_ms = ms;
@@ -296,6 +296,8 @@ fn upstream(config: Section<'_>, settings: &mut ModuleSettings, report: &mut Rep
     if let Some(resolver) = config.text("resolver", report) {
         resolver.clone_into(&mut settings.resolver);
     }
+    settings.retry = upstream::retry(config, report);
+    settings.breakers = upstream::breakers(config, report);
     if let Some(map) = config.object("keepalive", report) {
         settings.keepalive = keepalive(map, &config.path_of("keepalive"), report);
     }

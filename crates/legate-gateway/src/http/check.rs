@@ -105,7 +105,7 @@ fn target(
     row: &Row<Plan>,
     target: usize,
 ) -> Option<(&CompiledPolicy, &[Option<Arc<ClusterHandle>>])> {
-    let Plan::Forward(targets) = &row.payload else {
+    let Plan::Forward(targets, _) = &row.payload else {
         return None;
     };
     match targets.get(target)? {

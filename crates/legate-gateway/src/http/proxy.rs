@@ -120,7 +120,14 @@ fn answer(
                 let outcome = {
                     let pool = &exchange.conn.context.pool;
                     let slot = &mut sending.slot;
-                    let mut sent = pin!(pool.send_slot(cluster, slot, &mut sending.call));
+                    let call = &mut sending.call;
+                    // Rare, and larger: what every connection has room for stays small.
+                    let mut sent = pin!(match &policy.retry {
+                        None => Either::Left(pool.send_slot(cluster, slot, call)),
+                        Some(retry) => {
+                            Either::Right(Box::pin(pool.send_retrying(cluster, slot, call, retry)))
+                        }
+                    });
                     poll_fn(|cx| match sent.as_mut().poll(cx) {
                         Poll::Ready(result) => Poll::Ready(Ok(result)),
                         // What is dropped then is the upstream's share of the request, and its
@@ -257,6 +264,7 @@ fn proceed(
     let call = Call {
         upgrade,
         bodyless: body.is_end_stream(),
+        priority: policy.priority,
         ..Call::default()
     };
     let slot = match cluster {
@@ -347,7 +355,9 @@ fn finish(
 /// The reply to a failure on the way upstream.
 fn failure(error: &ProxyError) -> Reply {
     let flags = Flag::parse(error.flag()).map_or(Flags::NONE, Flags::from);
-    Reply::new(error.status(), error.body(), flags, error.details())
+    let mut reply = Reply::new(error.status(), error.body(), flags, error.details());
+    reply.overloaded = error.kind() == ErrorKind::Overflow;
+    reply
 }
 
 /// Gives a request the form in which it is sent.

@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use crate::access_log::{AccessLog, LogHeaders};
 use crate::config::Target;
 use crate::error::ProxyError;
-use crate::reply::{Flags, GRPC_STATUS};
+use crate::reply::{Flag, Flags, GRPC_STATUS};
 use crate::request::{ClientAddress, Facts};
 use crate::upstream::Call;
 
@@ -126,6 +126,12 @@ impl Record {
         self.upstream = call.upstream;
         self.upstream_local = call.local;
         self.attempts = call.attempts;
+        if call.exhausted {
+            self.flag(Flag::RetryLimit.into());
+        }
+        if call.retry_overflow {
+            self.flag(Flag::UpstreamOverflow.into());
+        }
         self.failure = error.and_then(|error| error.reason()).map(Into::into);
     }
 

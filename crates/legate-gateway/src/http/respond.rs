@@ -22,6 +22,8 @@ use crate::upstream::UpstreamBody;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
+const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+
 /// What is known of the request while its response is made.
 pub(crate) struct About<'a> {
     /// Version of the client's connection.
@@ -44,9 +46,13 @@ pub(crate) fn local(
         record.details = reply.details.clone();
     }
     let close = reply.close;
+    let overloaded = reply.overloaded;
     let mut response = reply.into_response(about.grpc);
     let status = response.status();
     let headers = response.headers_mut();
+    if overloaded && !exchange.serving.config.listener.http.suppress_envoy_headers {
+        headers.insert(OVERLOADED, HeaderValue::from_static("true"));
+    }
     edit(exchange, headers, status, about);
     finish(exchange, headers, status, about.version, close);
     response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))

@@ -189,7 +189,7 @@ pub(crate) fn decide(
 
 /// Whether somebody is asked before a request goes to a target.
 fn is_guarded(row: &Row<Plan>, target: usize) -> bool {
-    let Plan::Forward(targets) = &row.payload else {
+    let Plan::Forward(targets, _) = &row.payload else {
         return false;
     };
     matches!(targets.get(target), Some(Target::Cluster { policy, .. }) if policy.auth.is_some())

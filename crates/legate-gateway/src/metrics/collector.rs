@@ -66,6 +66,7 @@ impl Collector for Metrics {
                 &self.log_dropped.load(Ordering::Relaxed),
                 None,
             )?;
+        self.encode_clusters(&mut encoder)?;
         self.encode_config(&mut encoder)
     }
 }

@@ -12,7 +12,7 @@ use http::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT,
 };
 use legate_config::http::HttpSettings;
-use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet};
+use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet, Priority, Retry};
 use smallvec::SmallVec;
 
 use super::auth::CompiledAuth;
@@ -41,6 +41,10 @@ pub(crate) struct CompiledPolicy {
     pub(crate) timeout: Option<Duration>,
     /// Without a byte either way; `None` = no limit.
     pub(crate) idle_timeout: Option<Duration>,
+    /// Which circuit breakers count the requests.
+    pub(crate) priority: Priority,
+    /// When a request is sent again.
+    pub(crate) retry: Option<Retry>,
     expected_timeout: Option<HeaderValue>,
     linkerd_dst: Option<HeaderValue>,
     upgrades: Vec<String>,
@@ -81,7 +85,9 @@ impl CompiledPolicy {
             },
             timeout: millis(set.timeout_ms),
             idle_timeout: millis(set.idle_timeout_ms),
-            expected_timeout: (set.timeout_ms > 0).then(|| HeaderValue::from(set.timeout_ms)),
+            priority: set.priority,
+            retry: set.retry,
+            expected_timeout: expected_timeout(set),
             linkerd_dst: set.linkerd_dst.as_deref().map(value).transpose()?,
             upgrades: set.upgrades.clone(),
             auth: match &set.auth {
@@ -160,6 +166,13 @@ impl CompiledPolicy {
             .iter()
             .any(|allowed| allowed.eq_ignore_ascii_case(token))
     }
+}
+
+/// What the upstream is told of our patience: that of one attempt, else that of the route.
+fn expected_timeout(set: &PolicySet) -> Option<HeaderValue> {
+    let per_try = set.retry.map_or(0, |retry| retry.per_try_timeout_ms);
+    let ms = if per_try > 0 { per_try } else { set.timeout_ms };
+    (ms > 0).then(|| HeaderValue::from(ms))
 }
 
 fn millis(ms: u64) -> Option<Duration> {

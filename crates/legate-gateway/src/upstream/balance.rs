@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Endpoints that this request was already sent to, or tried to be. Bounded by the attempts that
-/// the retry rules allow, so it needs no heap.
+/// Endpoints that this request was already sent to, or tried to be. Without a retry policy it needs no
+/// heap; no endpoint is in it twice.
 #[derive(Debug, Default)]
 pub(super) struct Tried {
     addresses: smallvec::SmallVec<[SocketAddr; 3]>,
@@ -19,14 +19,15 @@ impl Tried {
         }
     }
 
-    fn contains(&self, address: &SocketAddr) -> bool {
+    pub(super) fn contains(&self, address: &SocketAddr) -> bool {
         self.addresses.contains(address)
     }
 }
 
 /// The next endpoint in turn that was not tried yet.
 ///
-/// The cursor moves once per call, so that n × k first attempts over n endpoints are exactly k each.
+/// The cursor moves once per request, so that n × k first attempts over n endpoints are exactly k
+/// each, also while one of them fails.
 /// With a single endpoint it is not touched: workers would fight for its cache line for nothing.
 pub(super) fn next(
     addresses: &[SocketAddr],
@@ -34,9 +35,12 @@ pub(super) fn next(
     tried: &Tried,
 ) -> Option<SocketAddr> {
     let [only] = addresses else {
-        let start = cursor
-            .fetch_add(1, Ordering::Relaxed)
-            .checked_rem(addresses.len())?;
+        let position = if tried.addresses.is_empty() {
+            cursor.fetch_add(1, Ordering::Relaxed)
+        } else {
+            cursor.load(Ordering::Relaxed)
+        };
+        let start = position.checked_rem(addresses.len())?;
         let (before, after) = addresses.split_at_checked(start)?;
         return after
             .iter()
@@ -73,6 +77,7 @@ mod tests {
             tried.push(chosen);
         }
         assert_eq!(next(&all, &cursor, &tried), None);
+        assert_eq!(cursor.load(Ordering::Relaxed), 38, "once per request");
     }
 
     #[test]

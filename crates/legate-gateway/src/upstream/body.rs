@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::pool::Lease;
+use super::replay::Replayed;
 
 /// Any error of a request body.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -18,6 +19,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) enum RequestBody {
     Empty,
     Streaming(Box<dyn Body<Data = Bytes, Error = RequestBodyError> + Unpin>),
+    Replayed(Replayed),
 }
 
 /// The client's side of a request broke while it was being sent.
@@ -56,6 +58,7 @@ impl Body for RequestBody {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Streaming(body) => Pin::new(body).poll_frame(cx),
+            Self::Replayed(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -63,6 +66,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Streaming(body) => body.is_end_stream(),
+            Self::Replayed(body) => body.is_end_stream(),
         }
     }
 
@@ -70,11 +74,19 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streaming(body) => body.size_hint(),
+            Self::Replayed(body) => body.size_hint(),
         }
     }
 }
 
 // === impl RequestBodyError ===
+
+impl RequestBodyError {
+    /// Another attempt has the body now.
+    pub(super) fn void() -> Self {
+        Self("another attempt has it".into())
+    }
+}
 
 impl fmt::Display for RequestBodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

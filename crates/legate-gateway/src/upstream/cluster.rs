@@ -11,8 +11,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use legate_config::cluster::{Cluster, UpstreamProtocol};
+use legate_config::policy::Priority;
 use legate_config::{ClusterKey, Hash128};
 
+use super::breaker::{Budget, Overflows, Owner};
 use super::endpoints::EndpointSetHandle;
 use super::tls::ClientTls;
 
@@ -31,6 +33,9 @@ pub(crate) struct ClusterHandle {
     /// Set when the config no longer has this cluster; its pooled connections are then closed.
     retired: AtomicBool,
     stats: OnceLock<Shards>,
+    /// Its permits, as each priority takes them.
+    default: Owner,
+    high: Owner,
 }
 
 /// What a connection must be like for a cluster to use it.
@@ -42,9 +47,11 @@ pub(super) struct Transport {
 }
 
 /// One worker's counters of one cluster, on a cache line of their own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Shard {
+    /// Where the cluster's requests are counted over all workers.
+    budget: Arc<Budget>,
     pub(super) cx_active: AtomicI64,
     pub(super) cx_total: AtomicU64,
     pub(super) cx_connect_fail: AtomicU64,
@@ -72,6 +79,16 @@ pub struct ClusterCounters {
     pub rq_active: u64,
     /// Requests ever sent.
     pub rq_total: u64,
+    /// Requests that found no connection free and might not open one.
+    pub cx_overflow: u64,
+    /// Requests refused by a circuit breaker.
+    pub rq_pending_overflow: u64,
+    /// Retries refused by a circuit breaker.
+    pub rq_retry_overflow: u64,
+    /// Retries that a policy asked for.
+    pub rq_retry: u64,
+    /// Those that brought an answer which is not retried.
+    pub rq_retry_success: u64,
 }
 
 /// Counts a thing that is alive, by its own life.
@@ -83,9 +100,31 @@ pub(super) struct Active {
 
 /// What an [`Active`] counts.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Alive {
+enum Alive {
     Connection,
-    Request,
+    Request(Priority),
+}
+
+// === impl ClusterCounters ===
+
+impl ClusterCounters {
+    /// Adds another cluster's.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (to, from) in [
+            (&mut self.cx_active, other.cx_active),
+            (&mut self.cx_total, other.cx_total),
+            (&mut self.cx_connect_fail, other.cx_connect_fail),
+            (&mut self.rq_active, other.rq_active),
+            (&mut self.rq_total, other.rq_total),
+            (&mut self.cx_overflow, other.cx_overflow),
+            (&mut self.rq_pending_overflow, other.rq_pending_overflow),
+            (&mut self.rq_retry_overflow, other.rq_retry_overflow),
+            (&mut self.rq_retry, other.rq_retry),
+            (&mut self.rq_retry_success, other.rq_retry_success),
+        ] {
+            *to = to.saturating_add(from);
+        }
+    }
 }
 
 // === impl ClusterHandle ===
@@ -97,6 +136,7 @@ impl ClusterHandle {
         hash: Hash128,
         endpoints: Arc<EndpointSetHandle>,
         transport: Transport,
+        budget: Arc<Budget>,
     ) -> Self {
         let host_name = config
             .host_name
@@ -113,7 +153,28 @@ impl ClusterHandle {
             cursor: AtomicUsize::new(rand::random::<u16>().into()),
             retired: AtomicBool::new(false),
             stats: OnceLock::new(),
+            default: Owner {
+                budget: Arc::clone(&budget),
+                priority: Priority::Default,
+            },
+            high: Owner {
+                budget,
+                priority: Priority::High,
+            },
         }
+    }
+
+    /// Its permits of a priority.
+    pub(super) fn owner(&self, priority: Priority) -> &Owner {
+        match priority {
+            Priority::Default => &self.default,
+            Priority::High => &self.high,
+        }
+    }
+
+    /// Its permits of both priorities.
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.default.budget
     }
 
     /// Whether requests leave as HTTP/2.
@@ -167,8 +228,8 @@ impl ClusterHandle {
         let shards = self.stats.get_or_init(|| {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             Shards {
-                first: Arc::default(),
-                others: (1..cores.min(64)).map(|_| Arc::default()).collect(),
+                first: self.new_shard(),
+                others: (1..cores.min(64)).map(|_| self.new_shard()).collect(),
             }
         });
         // More workers than cores share shards, which costs speed and not correctness.
@@ -177,6 +238,22 @@ impl ClusterHandle {
         other
             .and_then(|index| shards.others.get(index))
             .unwrap_or(&shards.first)
+    }
+
+    fn new_shard(&self) -> Arc<Shard> {
+        Arc::new(Shard {
+            budget: Arc::clone(self.budget()),
+            cx_active: AtomicI64::new(0),
+            cx_total: AtomicU64::new(0),
+            cx_connect_fail: AtomicU64::new(0),
+            rq_active: AtomicI64::new(0),
+            rq_total: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether it was ever used.
+    pub(crate) fn is_used(&self) -> bool {
+        self.stats.get().is_some()
     }
 
     /// Counters summed over the workers.
@@ -196,6 +273,18 @@ impl ClusterHandle {
         }
         sum.cx_active = connections.try_into().unwrap_or_default();
         sum.rq_active = requests.try_into().unwrap_or_default();
+        let Overflows {
+            connections,
+            requests,
+            retries,
+            retried,
+            retry_successes,
+        } = self.budget().overflows();
+        sum.cx_overflow = connections;
+        sum.rq_pending_overflow = requests;
+        sum.rq_retry_overflow = retries;
+        sum.rq_retry = retried;
+        sum.rq_retry_success = retry_successes;
         sum
     }
 }
@@ -224,13 +313,17 @@ impl Active {
         }
     }
 
-    pub(super) fn request(shard: &Arc<Shard>) -> Self {
+    /// A request in flight; `None` when the circuit breaker allows no more.
+    pub(super) fn request(shard: &Arc<Shard>, priority: Priority) -> Option<Self> {
+        if !shard.budget.class(priority).begin_request() {
+            return None;
+        }
         shard.rq_total.fetch_add(1, Ordering::Relaxed);
         shard.rq_active.fetch_add(1, Ordering::Relaxed);
-        Self {
+        Some(Self {
             shard: Arc::clone(shard),
-            what: Alive::Request,
-        }
+            what: Alive::Request(priority),
+        })
     }
 }
 
@@ -238,7 +331,10 @@ impl Drop for Active {
     fn drop(&mut self) {
         let counter = match self.what {
             Alive::Connection => &self.shard.cx_active,
-            Alive::Request => &self.shard.rq_active,
+            Alive::Request(priority) => {
+                self.shard.budget.class(priority).end_request();
+                &self.shard.rq_active
+            }
         };
         counter.fetch_sub(1, Ordering::Relaxed);
     }

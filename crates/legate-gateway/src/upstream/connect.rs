@@ -5,25 +5,34 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use legate_config::cluster::TcpKeepalive;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_rustls::client::TlsStream;
 
+use super::breaker::ConnectionPermit;
 use super::cluster::ClusterHandle;
 use super::tls::ClientTls;
 use crate::error::{ErrorKind, ProxyError};
 use crate::gather::poll_write_gathered;
+
+/// How long a connection whose permit others wait for may take to end at its other side.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// A connection to an endpoint, cleartext or TLS.
 #[derive(Debug)]
 pub(crate) struct UpstreamStream {
     io: Transport,
     heard: Heard,
+    /// Waits for the peer's end of a connection that was closed for somebody else's sake.
+    linger: Option<Pin<Box<Sleep>>>,
+    /// Last, so that the socket is closed when others learn of it; also after an upgrade.
+    permit: ConnectionPermit,
 }
 
 /// Whether any byte came from the upstream since the flag was last cleared.
@@ -49,6 +58,7 @@ pub(super) async fn open(
     tls: Option<&ClientTls>,
     address: SocketAddr,
     http2: bool,
+    permit: ConnectionPermit,
 ) -> Result<Opened, ProxyError> {
     let connecting = async {
         let tcp = TcpStream::connect(address)
@@ -73,6 +83,8 @@ pub(super) async fn open(
             stream: UpstreamStream {
                 io,
                 heard: heard.clone(),
+                linger: None,
+                permit,
             },
             heard,
             local,
@@ -177,9 +189,28 @@ impl AsyncWrite for UpstreamStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        if self.linger.is_none() {
+            ready!(match &mut self.io {
+                Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+                Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+            })?;
         }
+        if !self.permit.is_awaited() {
+            return Poll::Ready(Ok(()));
+        }
+        // Whoever waits opens another at once: by then the upstream has seen the end of this one.
+        let mut unread = [0; 512];
+        loop {
+            let mut buf = ReadBuf::new(&mut unread);
+            match self.as_mut().poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        let linger = self
+            .linger
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        linger.as_mut().poll(cx).map(Ok)
     }
 }

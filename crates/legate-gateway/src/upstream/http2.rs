@@ -15,9 +15,11 @@ use http::{HeaderName, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
+use super::breaker::{Free, Owner, Turn};
 use super::cluster::{Active, ClusterHandle};
 use super::connect::UpstreamStream;
 use super::pool::{Bucket, WorkerPool};
@@ -39,6 +41,9 @@ pub(super) struct Http2 {
     idle_since: Cell<Instant>,
     idle_timeout: Option<Duration>,
     max_lifetime: Option<Duration>,
+    owner: Owner,
+    worker: usize,
+    bell: Arc<Notify>,
 }
 
 /// One stream's share of a connection.
@@ -76,6 +81,7 @@ impl Http2 {
         driver: Driver,
         local: Option<SocketAddr>,
         alive: Active,
+        (owner, worker, bell): (Owner, usize, Arc<Notify>),
     ) -> Rc<Self> {
         let driver = Rc::new(RefCell::new(Some(driver)));
         let driven = Rc::clone(&driver);
@@ -101,7 +107,15 @@ impl Http2 {
             idle_since: Cell::new(now),
             idle_timeout: cluster.idle_timeout(),
             max_lifetime: cluster.max_lifetime(),
+            owner,
+            worker,
+            bell,
         })
+    }
+
+    /// Whose permit it has.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Hands a request to the connection; the future does not hold on to it.
@@ -164,6 +178,11 @@ impl Drop for Stream {
         if left == 0 {
             self.connection.idle_since.set(Instant::now());
         }
+        let connection = &self.connection;
+        // There is room for somebody; where nobody is waiting here, an idle connection goes.
+        if connection.owner.class().is_free(connection.worker) == Free::Close && left == 0 {
+            connection.bell.notify_one();
+        }
     }
 }
 
@@ -199,7 +218,10 @@ impl WorkerPool {
         cluster: &Arc<ClusterHandle>,
         address: SocketAddr,
         fresh: bool,
+        owner: &Owner,
     ) -> Result<Stream, ProxyError> {
+        let mut pending = None;
+        let mut permit = None;
         loop {
             let transport = cluster.transport.load_full();
             let bucket = self.bucket(transport.class, address);
@@ -217,10 +239,30 @@ impl WorkerPool {
             if !fresh && let Some(stream) = bucket.offer(Instant::now()) {
                 return Ok(stream);
             }
+            let Some(permit) = permit.take().or_else(|| owner.connection()) else {
+                // One that has room is better than none, even where a fresh one is wanted.
+                if let Some(stream) = bucket.offer(Instant::now()) {
+                    return Ok(stream);
+                }
+                let place = match &mut pending {
+                    Some(place) => place,
+                    None => pending.insert(
+                        owner
+                            .pending()
+                            .ok_or_else(|| ProxyError::new(ErrorKind::Overflow))?,
+                    ),
+                };
+                if let Turn::Open(open) = place.turn(self.worker).await {
+                    permit = Some(open);
+                }
+                continue;
+            };
             bucket.opening.set(true);
             bucket.open_failure.replace(None);
             let opening = Opening(&bucket);
-            let result = self.open_http2(cluster, &transport, &bucket).await;
+            let result = self
+                .open_http2(cluster, &transport, &bucket, (owner, permit))
+                .await;
             let stream = match result {
                 Ok(connection) => {
                     let stream = connection.stream();

@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
+use super::breaker::{Budget, ConnectionPermit, Free, Owner, Transfer};
 use super::cluster::{Active, ClusterHandle, Transport};
 use super::connect::{self, Heard};
 use super::http2::{Http2, LocalExec};
@@ -42,6 +44,8 @@ pub(crate) struct WorkerPool {
     /// Counter of endpoint changes, and its value at the last sweep.
     changes: OnceCell<Arc<AtomicU64>>,
     swept: Cell<u64>,
+    /// Rings when somebody waits for a connection that we may hold idle.
+    bell: Arc<Notify>,
 }
 
 /// What must be equal for a connection to be reused.
@@ -61,8 +65,8 @@ pub(super) struct Bucket {
     pub(super) opened: Notify,
     /// Why the opening that others waited for failed.
     pub(super) open_failure: RefCell<Option<ProxyError>>,
-    /// Clusters that opened connections here.
-    users: RefCell<Vec<Weak<ClusterHandle>>>,
+    /// Budgets of the clusters that opened connections here.
+    users: RefCell<Vec<Weak<Budget>>>,
     /// Taken out of the pool: connections that come back are closed.
     retired: Cell<bool>,
 }
@@ -72,6 +76,9 @@ pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<RequestBody>,
     pub(super) heard: Heard,
     pub(super) local: Option<SocketAddr>,
+    /// Whose permit it has.
+    pub(super) owner: Owner,
+    transfer: Transfer,
     created: Instant,
 }
 
@@ -94,6 +101,7 @@ pub(super) enum Held {
         connection: Http1,
         bucket: Rc<Bucket>,
         idle_timeout: Option<Duration>,
+        worker: usize,
     },
     Http2(super::http2::Stream),
     /// Not to be used again.
@@ -120,7 +128,24 @@ impl WorkerPool {
             http2,
             changes: OnceCell::new(),
             swept: Cell::new(0),
+            bell: Arc::default(),
         })
+    }
+
+    /// Gives up idle connections for the sake of requests at other workers, for ever; a worker runs
+    /// this as a task of its own.
+    pub(crate) async fn attend(&self) {
+        loop {
+            self.bell.notified().await;
+            self.yield_idle();
+        }
+    }
+
+    /// Closes idle connections whose permits others wait for.
+    pub(super) fn yield_idle(&self) {
+        for bucket in self.buckets.borrow().values() {
+            bucket.yield_idle();
+        }
     }
 
     /// Closes what is idle for too long, too old, or connected to an endpoint that is gone.
@@ -137,6 +162,7 @@ impl WorkerPool {
                 return false;
             }
             bucket.reap(now);
+            bucket.yield_idle();
             // Leases and openings hold the bucket; it must stay reachable for them.
             !bucket.is_empty() || Rc::strong_count(bucket) > 1
         });
@@ -167,11 +193,13 @@ impl WorkerPool {
         cluster: &Arc<ClusterHandle>,
         transport: &Transport,
         bucket: &Bucket,
+        (owner, permit): (&Owner, ConnectionPermit),
     ) -> Result<Http1, ProxyError> {
         self.register(cluster, bucket);
         let address = bucket.key.address;
         let shard = cluster.shard(self.worker);
-        let opened = connect::open(cluster, transport.tls.as_deref(), address, false)
+        let transfer = permit.transfer();
+        let opened = connect::open(cluster, transport.tls.as_deref(), address, false, permit)
             .await
             .inspect_err(|_| {
                 shard.cx_connect_fail.fetch_add(1, Ordering::Relaxed);
@@ -192,6 +220,8 @@ impl WorkerPool {
             sender,
             heard: opened.heard,
             local: opened.local,
+            owner: owner.clone(),
+            transfer,
             created: Instant::now(),
         })
     }
@@ -202,11 +232,12 @@ impl WorkerPool {
         cluster: &Arc<ClusterHandle>,
         transport: &Transport,
         bucket: &Bucket,
+        (owner, permit): (&Owner, ConnectionPermit),
     ) -> Result<Rc<Http2>, ProxyError> {
         self.register(cluster, bucket);
         let address = bucket.key.address;
         let shard = cluster.shard(self.worker);
-        let opened = connect::open(cluster, transport.tls.as_deref(), address, true)
+        let opened = connect::open(cluster, transport.tls.as_deref(), address, true, permit)
             .await
             .inspect_err(|_| {
                 shard.cx_connect_fail.fetch_add(1, Ordering::Relaxed);
@@ -223,6 +254,7 @@ impl WorkerPool {
             connection,
             opened.local,
             alive,
+            (owner.clone(), self.worker, Arc::clone(&self.bell)),
         ))
     }
 
@@ -234,10 +266,12 @@ impl WorkerPool {
             Arc::clone(changes)
         });
         debug_assert!(Arc::ptr_eq(changes, cluster.endpoints.changes()));
+        let budget = cluster.budget();
+        budget.add_bell(&self.bell);
         let mut users = bucket.users.borrow_mut();
-        let cluster = Arc::downgrade(cluster);
-        if !users.iter().any(|user| user.ptr_eq(&cluster)) {
-            users.push(cluster);
+        let budget = Arc::downgrade(budget);
+        if !users.iter().any(|user| user.ptr_eq(&budget)) {
+            users.push(budget);
         }
     }
 
@@ -271,7 +305,12 @@ impl Bucket {
 
     /// Takes the newest idle connection that is fit for another request; unfit ones that are met
     /// on the way are closed.
-    pub(super) fn take(&self, now: Instant, max_lifetime: Option<Duration>) -> Option<Http1> {
+    pub(super) fn take(
+        &self,
+        now: Instant,
+        max_lifetime: Option<Duration>,
+        owner: &Owner,
+    ) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
         let mut below = idle.len();
         while let Some(index) = below.checked_sub(1) {
@@ -284,16 +323,28 @@ impl Bucket {
                 // Its request is still being written; it may be ready later.
                 continue;
             }
-            let entry = idle.remove(index);
+            let own = entry.connection.owner.is(owner);
+            if fit && !own && !entry.connection.transfer.to(owner) {
+                // It may serve others, but we may have no more.
+                continue;
+            }
+            let mut entry = idle.remove(index);
             if fit {
+                if !own {
+                    entry.connection.owner = owner.clone();
+                }
                 return Some(entry.connection);
             }
         }
         None
     }
 
-    fn put(&self, connection: Http1, timeout: Option<Duration>) {
-        if self.retired.get() || connection.sender.is_closed() {
+    /// Takes a connection that is free.
+    pub(super) fn put(&self, connection: Http1, timeout: Option<Duration>, worker: usize) {
+        if self.retired.get()
+            || connection.sender.is_closed()
+            || connection.owner.class().is_free(worker) == Free::Close
+        {
             return;
         }
         self.idle.borrow_mut().push(Idle {
@@ -308,8 +359,40 @@ impl Bucket {
         let users = self.users.borrow();
         users
             .iter()
-            .filter_map(Weak::upgrade)
+            .filter_map(|user| user.upgrade()?.cluster())
             .any(|cluster| cluster.wants(self.key.class, self.key.address))
+    }
+
+    /// Where it leads.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.key.address
+    }
+
+    /// Closes idle connections whose permits others wait for, as many as wait.
+    fn yield_idle(&self) {
+        let mut closed: SmallVec<[(Owner, usize); 1]> = SmallVec::new();
+        let mut wanted = |owner: &Owner| {
+            let waiters = owner.class().waiters();
+            if waiters == 0 {
+                return false;
+            }
+            match closed.iter_mut().find(|(other, _)| other.is(owner)) {
+                Some((_, count)) if *count >= waiters => false,
+                Some((_, count)) => {
+                    *count = count.saturating_add(1);
+                    true
+                }
+                None => {
+                    closed.push((owner.clone(), 1));
+                    true
+                }
+            }
+        };
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|entry| !wanted(&entry.connection.owner));
+        drop(idle);
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|it| it.in_use() || !wanted(it.owner()));
     }
 
     fn retire(&self) {
@@ -374,7 +457,8 @@ impl Lease {
                 connection,
                 bucket,
                 idle_timeout,
-            } => bucket.put(connection, idle_timeout),
+                worker,
+            } => bucket.put(connection, idle_timeout, worker),
             Held::Http2(stream) => drop(stream),
             Held::Single(connection) => drop(connection),
         }

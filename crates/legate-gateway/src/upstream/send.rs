@@ -17,9 +17,11 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use legate_config::policy::Priority;
 
 use super::balance::{self, Tried};
 use super::body::{RequestBody, RequestBodyError, UpstreamBody};
+use super::breaker::{ConnectionPermit, Owner, Turn};
 use super::cluster::{Active, ClusterHandle};
 use super::http2;
 use super::pool::{Bucket, Held, Http1, Lease, WorkerPool};
@@ -37,6 +39,12 @@ pub(crate) struct Call {
     pub(crate) upgrade: bool,
     /// In: the request has no body, whatever the body type says.
     pub(crate) bodyless: bool,
+    /// In: which circuit breakers count it.
+    pub(crate) priority: Priority,
+    /// Out: the last outcome would have been retried, but the retries are spent.
+    pub(crate) exhausted: bool,
+    /// Out: the last outcome would have been retried, but the circuit breaker refused.
+    pub(crate) retry_overflow: bool,
     /// Out: the endpoint of the last attempt.
     pub(crate) upstream: Option<SocketAddr>,
     /// Out: our address on the last connection.
@@ -71,6 +79,8 @@ struct Attempt<'a> {
     address: SocketAddr,
     /// The request was sent before: no pooled connection may be used, and no third sending follows.
     again: bool,
+    /// The permits that it needs.
+    owner: &'a Owner,
 }
 
 // === impl WorkerPool ===
@@ -87,12 +97,26 @@ impl WorkerPool {
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, ProxyError> {
         let mut tried = Tried::default();
+        self.send_from(cluster, slot, call, &mut tried, false).await
+    }
+
+    /// The same, at endpoints that were not tried; a `retry` may go where one was before, if there
+    /// is no other.
+    pub(super) async fn send_from(
+        &self,
+        cluster: &Arc<ClusterHandle>,
+        slot: &mut Slot,
+        call: &mut Call,
+        tried: &mut Tried,
+        retry: bool,
+    ) -> Result<Response<UpstreamBody>, ProxyError> {
         let mut failure = None;
         let mut other_endpoints = 0..OTHER_ENDPOINTS;
         let mut again = false;
         let mut waited = false;
         loop {
-            let Some(address) = choose(cluster, &tried, again) else {
+            let anywhere = again || (retry && failure.is_none());
+            let Some(address) = choose(cluster, tried, anywhere) else {
                 if cluster.endpoints.list().pending && !waited {
                     waited = true;
                     Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
@@ -108,6 +132,7 @@ impl WorkerPool {
                 cluster,
                 address,
                 again,
+                owner: cluster.owner(call.priority),
             };
             let sent = if call.upgrade {
                 Box::pin(attempt.upgrade(slot, call)).await
@@ -200,19 +225,23 @@ impl Attempt<'_> {
         let pooled = if self.again {
             None
         } else {
-            bucket.take(now, self.cluster.max_lifetime())
+            bucket.take(now, self.cluster.max_lifetime(), self.owner)
         };
-        let reused = pooled.is_some();
+        let mut reused = pooled.is_some();
         let mut connection = match pooled {
             Some(connection) => connection,
             None => {
-                let opened;
-                (opened, bucket) = Box::pin(self.connect_http1()).await?;
+                let got;
+                (got, bucket, reused) = Box::pin(self.connect_http1(true)).await?;
+                call.upstream = Some(bucket.address());
                 call.sent_at = Some(clock::std_now());
-                opened
+                got
             }
         };
-        let counted = Active::request(self.cluster.shard(self.pool.worker));
+        let Some(counted) = self.begin() else {
+            bucket.put(connection, self.cluster.idle_timeout(), self.pool.worker);
+            return Err(ProxyError::new(ErrorKind::Overflow).into());
+        };
         call.local = connection.local;
         connection.heard.clear();
         let request = self.take(slot, reused)?;
@@ -224,6 +253,7 @@ impl Attempt<'_> {
                         connection,
                         bucket,
                         idle_timeout: self.cluster.idle_timeout(),
+                        worker: self.pool.worker,
                     },
                     request: counted,
                 };
@@ -238,12 +268,62 @@ impl Attempt<'_> {
         }
     }
 
-    async fn connect_http1(&self) -> Result<(Http1, Rc<Bucket>), Failed> {
+    /// Counts the request as in flight, if the circuit breaker allows.
+    fn begin(&self) -> Option<Active> {
+        let shard = self.cluster.shard(self.pool.worker);
+        Active::request(shard, self.owner.priority)
+    }
+
+    /// A connection to this endpoint, or where none may be opened an idle one to another; last,
+    /// whether it served before. Waits where there is neither.
+    async fn connect_http1(&self, pooled: bool) -> Result<(Http1, Rc<Bucket>, bool), Failed> {
+        let overflow = || Failed::from(ProxyError::new(ErrorKind::Overflow));
+        let mut permit = self.owner.connection();
+        if permit.is_some() && self.owner.refuses() {
+            return Err(overflow());
+        }
+        let mut pending = None;
+        let permit = loop {
+            if let Some(permit) = permit.take() {
+                break permit;
+            }
+            if pooled && let Some((connection, bucket)) = self.any_idle() {
+                return Ok((connection, bucket, true));
+            }
+            let place = match &mut pending {
+                Some(place) => place,
+                None => pending.insert(self.owner.pending().ok_or_else(overflow)?),
+            };
+            if let Turn::Open(open) = place.turn(self.pool.worker).await {
+                permit = Some(open);
+            }
+        };
+        drop(pending);
+        let (connection, bucket) = self.open_http1(permit).await?;
+        Ok((connection, bucket, false))
+    }
+
+    async fn open_http1(&self, permit: ConnectionPermit) -> Result<(Http1, Rc<Bucket>), Failed> {
         let transport = self.cluster.transport.load_full();
         let bucket = self.pool.bucket(transport.class, self.address);
-        let opened = self.pool.open_http1(self.cluster, &transport, &bucket);
+        let counted = (self.owner, permit);
+        let opened = self
+            .pool
+            .open_http1(self.cluster, &transport, &bucket, counted);
         let connection = opened.await.map_err(Failed::connect)?;
         Ok((connection, bucket))
+    }
+
+    /// An idle connection to any endpoint of the cluster.
+    fn any_idle(&self) -> Option<(Http1, Rc<Bucket>)> {
+        let class = self.cluster.transport.load().class;
+        let lifetime = self.cluster.max_lifetime();
+        let list = self.cluster.endpoints.list();
+        list.addresses.iter().find_map(|address| {
+            let bucket = self.pool.bucket(class, *address);
+            let connection = bucket.take(clock::now(), lifetime, self.owner)?;
+            Some((connection, bucket))
+        })
     }
 
     /// An upgrade has a connection of its own, HTTP/1.1 whatever the cluster speaks.
@@ -252,8 +332,9 @@ impl Attempt<'_> {
         slot: &mut Slot,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, Failed> {
-        let (mut connection, _) = Box::pin(self.connect_http1()).await?;
-        let counted = Active::request(self.cluster.shard(self.pool.worker));
+        let (mut connection, _, _) = Box::pin(self.connect_http1(false)).await?;
+        let counted = self.begin();
+        let counted = counted.ok_or_else(|| ProxyError::new(ErrorKind::Overflow))?;
         call.local = connection.local;
         call.sent_at = Some(clock::std_now());
         let request = self.take(slot, false)?;
@@ -283,13 +364,14 @@ impl Attempt<'_> {
         {
             Some(stream) => stream,
             None => {
-                let opened = self
-                    .pool
-                    .open_stream(self.cluster, self.address, self.again);
+                let opened =
+                    self.pool
+                        .open_stream(self.cluster, self.address, self.again, self.owner);
                 Box::pin(opened).await.map_err(Failed::connect)?
             }
         };
-        let counted = Active::request(self.cluster.shard(self.pool.worker));
+        let counted = self.begin();
+        let counted = counted.ok_or_else(|| ProxyError::new(ErrorKind::Overflow))?;
         call.local = stream.connection.local;
         call.sent_at = Some(clock::std_now());
         let request = self.take(slot, stream.reused)?;
@@ -345,10 +427,12 @@ impl Attempt<'_> {
 impl Failed {
     /// Nothing was sent: the request is still in its slot.
     fn connect(error: ProxyError) -> Self {
-        Self {
-            error,
-            next: Next::Elsewhere,
-        }
+        let next = match error.kind() {
+            // The whole cluster's business, not an endpoint's.
+            ErrorKind::Overflow => Next::Stop,
+            _ => Next::Elsewhere,
+        };
+        Self { error, next }
     }
 }
 

@@ -4,6 +4,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use super::body::RequestBody;
+use super::replay::Replay;
 
 /// The request to be sent, or what of it could be sent again. It has one place for the whole of a
 /// call, so that the futures of the steps need not each hold one.
@@ -27,6 +28,12 @@ struct Copied {
     version: Version,
     headers: Vec<u8>,
     count: usize,
+}
+
+/// What makes a request again and again, with its body.
+pub(super) struct Spare {
+    head: Copied,
+    body: Replay,
 }
 
 /// Ends of lines in a copy: of most values, and of those that must not get into HTTP/2's tables.
@@ -59,12 +66,44 @@ impl Slot {
         match std::mem::replace(&mut self.0, Content::Empty) {
             Content::Empty => None,
             Content::Request(request) => Some(request),
-            Content::Copy(copied) => Some(copied.into_request()),
+            Content::Copy(copied) => Some(copied.request(RequestBody::Empty)),
         }
+    }
+
+    /// Takes the request and gives what makes it as often as need be.
+    pub(super) fn spare(&mut self) -> Option<Spare> {
+        let request = self.take()?;
+        Some(Spare {
+            head: Copied::of(&request),
+            body: Replay::new(request.into_body()),
+        })
     }
 
     /// Keeps what makes the same request again, without its body.
     pub(super) fn keep(&mut self, request: &Request<RequestBody>) {
+        self.0 = Content::Copy(Copied::of(request));
+    }
+}
+
+impl Spare {
+    /// Puts the request into a slot, from its start.
+    pub(super) fn fill(&self, slot: &mut Slot) {
+        slot.0 = Content::Request(self.head.request(self.body.body()));
+    }
+
+    /// Whether it can be made once more.
+    pub(super) fn is_whole(&self) -> bool {
+        self.body.is_whole()
+    }
+
+    /// Waits until all of it came from the client.
+    pub(super) async fn complete(&self) {
+        self.body.complete().await;
+    }
+}
+
+impl Copied {
+    fn of(request: &Request<RequestBody>) -> Self {
         let headers = request.headers();
         let length =
             |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 2;
@@ -79,18 +118,16 @@ impl Slot {
                 LINE
             });
         }
-        self.0 = Content::Copy(Copied {
+        Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             headers: text,
             count: headers.len(),
-        });
+        }
     }
-}
 
-impl Copied {
-    fn into_request(self) -> Request<RequestBody> {
+    fn request(&self, body: RequestBody) -> Request<RequestBody> {
         let mut headers = HeaderMap::with_capacity(self.count);
         // A name holds no colon, and a value no control character.
         for line in self
@@ -108,9 +145,9 @@ impl Copied {
                 headers.append(name, value);
             }
         }
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
         *request.version_mut() = self.version;
         *request.headers_mut() = headers;
         request

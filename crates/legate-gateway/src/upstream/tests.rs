@@ -16,7 +16,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use legate_config::cluster::{Balancer, Cluster, Endpoint, EndpointSet, UpstreamProtocol};
+use legate_config::cluster::{
+    Balancer, Breakers, Cluster, Endpoint, EndpointSet, UpstreamProtocol,
+};
 use legate_config::table::Entry;
 use legate_config::{ClusterKey, EndpointSetKey, Snapshot};
 
@@ -136,6 +138,7 @@ fn plain() -> Cluster {
         tag: String::new(),
         shadow: false,
         host_name: None,
+        breakers: Breakers::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use legate_config::cluster::{Balancer, UpstreamProtocol};
+use legate_config::cluster::{Balancer, Breakers, UpstreamProtocol};
 use legate_config::http::{AccessLog, AccessLogFormat, HttpSettings};
 use legate_config::listener::{ChainMatch, InsecureAction, SecurityModel};
 use legate_config::policy::PathRewrite;
@@ -169,6 +169,7 @@ impl Build {
             tag: String::new(),
             shadow: false,
             host_name: None,
+            breakers: Breakers::default(),
         };
         let key = ClusterKey::new(format!("origin-{}-{protocol:?}", to.port()));
         self.snapshot.clusters.insert(key.clone(), entry(cluster));

@@ -83,6 +83,11 @@ impl AdminState for State {
                 ("cx_connect_fail", counters.cx_connect_fail),
                 ("rq_active", counters.rq_active),
                 ("rq_total", counters.rq_total),
+                ("cx_overflow", counters.cx_overflow),
+                ("rq_pending_overflow", counters.rq_pending_overflow),
+                ("rq_retry_overflow", counters.rq_retry_overflow),
+                ("rq_retry", counters.rq_retry),
+                ("rq_retry_success", counters.rq_retry_success),
             ] {
                 let _ = writeln!(text, "{name}::{fact}::{value}");
             }
@@ -114,6 +119,11 @@ impl AdminState for State {
                     "cx_connect_fail": counters.cx_connect_fail,
                     "rq_active": counters.rq_active,
                     "rq_total": counters.rq_total,
+                    "cx_overflow": counters.cx_overflow,
+                    "rq_pending_overflow": counters.rq_pending_overflow,
+                    "rq_retry_overflow": counters.rq_retry_overflow,
+                    "rq_retry": counters.rq_retry,
+                    "rq_retry_success": counters.rq_retry_success,
                 })
             })
             .collect();

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::auth::{Auth, AuthBody, AuthCheck, AuthTarget};
 use crate::cluster::{
-    AddressFamilies, Balancer, Cluster, DnsMode, DnsSource, Endpoint, EndpointSet, TcpKeepalive,
-    UpstreamProtocol, UpstreamTls,
+    AddressFamilies, Balancer, Breakers, Cluster, DnsMode, DnsSource, Endpoint, EndpointSet,
+    Limits, TcpKeepalive, UpstreamProtocol, UpstreamTls,
 };
 use crate::diagnostic::ObjectRef;
 use crate::http::{
@@ -19,8 +19,8 @@ use crate::listener::{
     Listener, SecurityModel, TlsVersion, VirtualHost,
 };
 use crate::policy::{
-    CorsPolicy, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, RegexReplace,
-    Replacement,
+    CorsPolicy, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, Priority,
+    RegexReplace, Replacement, Retry, RetryOn,
 };
 use crate::route::{
     Action, Destination, Fail, Mirror, NamedMatch, PathMatch, ProbeKind, Rank, Redirect,
@@ -358,6 +358,12 @@ fn policies(snapshot: &mut Snapshot) {
                 }),
                 linkerd_dst: Some("l".into()),
                 auth: Some(auth.clone()),
+                priority: Priority::High,
+                retry: Some(Retry {
+                    on: RetryOn::ServerError,
+                    num_retries: 1,
+                    per_try_timeout_ms: 2,
+                }),
             }),
     );
 }
@@ -389,6 +395,15 @@ fn clusters(snapshot: &mut Snapshot) {
         tag: "t".into(),
         shadow: true,
         host_name: Some("h".into()),
+        breakers: Breakers {
+            high: Limits {
+                max_connections: 1,
+                max_pending_requests: 2,
+                max_requests: 3,
+                max_retries: 4,
+            },
+            ..Breakers::default()
+        },
     };
     put(
         &mut snapshot.clusters,

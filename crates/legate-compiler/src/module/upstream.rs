@@ -1,0 +1,101 @@
+//! Defaults of what protects upstreams and requests: circuit breakers and retries (spec/services
+//! §§3.1, 3.4).
+
+use legate_api::CircuitBreaker;
+use legate_config::cluster::Breakers;
+use legate_config::policy::Retry;
+use serde_json::Value;
+
+use super::read::{Report, Section};
+use crate::codes;
+use crate::lower::{BadRetry, parse_breakers, parse_retry};
+
+const KNOWN: [&str; 5] = [
+    "priority",
+    "max_connections",
+    "max_pending_requests",
+    "max_requests",
+    "max_retries",
+];
+
+/// Reads `circuit_breakers`. A bad entry costs only itself.
+pub(super) fn breakers(config: Section<'_>, report: &mut Report<'_>) -> Breakers {
+    let Some(value) = config.get("circuit_breakers") else {
+        return Breakers::default();
+    };
+    let path = config.path_of("circuit_breakers");
+    let Some(items) = value.as_array() else {
+        report.bad(&path, "it must be a list; the default limits apply");
+        return Breakers::default();
+    };
+    let mut list = Vec::new();
+    // Where each entry of the list came from.
+    let mut places = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let place = format!("{path}[{index}]");
+        for name in item.as_object().into_iter().flat_map(|map| map.keys()) {
+            if !KNOWN.contains(&name.as_str()) {
+                report.unknown(&format!("{place}.{name}"), name, KNOWN);
+            }
+        }
+        match entry(item) {
+            Some(entry) => {
+                list.push(entry);
+                places.push(place);
+            }
+            None => report.bad(
+                &place,
+                "it must be an object of whole numbers and a `priority` of default or high; it is \
+                 skipped",
+            ),
+        }
+    }
+    let (breakers, faults) = parse_breakers(&list);
+    for fault in faults {
+        let place = places
+            .get(fault.index)
+            .map_or(path.as_str(), String::as_str);
+        if fault.skipped {
+            report.ignored_with(codes::W_IGNORED, place, fault.message);
+        } else {
+            let message = format!("{}; the default applies", fault.message);
+            report.bad(&format!("{place}.{}", fault.field), message);
+        }
+    }
+    breakers
+}
+
+fn entry(item: &Value) -> Option<CircuitBreaker> {
+    item.is_object()
+        .then(|| serde_json::from_value(item.clone()).ok())
+        .flatten()
+}
+
+/// Reads `retry_policy`. A bad one is as if it were not there.
+pub(super) fn retry(config: Section<'_>, report: &mut Report<'_>) -> Option<Retry> {
+    const KNOWN: [&str; 3] = ["retry_on", "num_retries", "per_try_timeout"];
+    let path = config.path_of("retry_policy");
+    let map = config.object("retry_policy", report)?;
+    for name in map.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
+        report.unknown(&format!("{path}.{name}"), name, KNOWN);
+    }
+    let Ok(written) = serde_json::from_value(Value::Object(map.clone())) else {
+        report.bad(
+            &path,
+            "its values are of the wrong kind; nothing is retried",
+        );
+        return None;
+    };
+    match parse_retry(&written) {
+        Ok(retry) => Some(retry),
+        Err(BadRetry::Never(field, message)) => {
+            report.ignored_with(codes::W_IGNORED, &format!("{path}.{field}"), message);
+            None
+        }
+        Err(BadRetry::Field(field, message)) => {
+            let message = format!("{message}; nothing is retried");
+            report.bad(&format!("{path}.{field}"), message);
+            None
+        }
+    }
+}
