@@ -194,11 +194,7 @@ async fn hd_13() {
 async fn websocket_frames_pass_both_ways() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let echo = tokio::spawn(legate::echo::serve(
-        listener,
-        "echo".to_owned(),
-        None,
-    ));
+    let echo = tokio::spawn(legate::echo::serve(listener, "echo".to_owned(), None));
     let gate = base()
         .map(
             "ws",

@@ -220,6 +220,11 @@ fn disagreements(
         by_matching(&|m| m.matching().map(|matching| &matching.path) != path),
     );
     check(
+        "spec.bypass_auth",
+        "requests that go to one without it are checked",
+        by_matching(&|m| m.bypasses_auth() != founder.bypasses_auth()),
+    );
+    check(
         "metadata.labels",
         "the first member's labels decide which Hosts take the Mappings",
         by_matching(&|m| m.class != founder.class),

@@ -162,9 +162,13 @@ fn cw_15_16_rewrites_are_per_member() {
 #[test]
 fn cw_17_18_shadows_get_copies() {
     let c = with_base([
-        mapping("a", "/a/", json!({})),
-        mapping("b", "/a/", json!({"shadow": true, "weight": 20})),
-        mapping("c", "/a/", json!({"shadow": true})),
+        mapping("a", "/a/", json!({"service": "10.0.0.1"})),
+        mapping(
+            "b",
+            "/a/",
+            json!({"service": "10.0.0.2", "shadow": true, "weight": 20}),
+        ),
+        mapping("c", "/a/", json!({"service": "10.0.0.2", "shadow": true})),
     ]);
     let split = super::split(row(&c, "a"));
     assert_eq!(named(shares(row(&c, "a"))), ["a=100"]);
@@ -179,7 +183,11 @@ fn cw_17_18_shadows_get_copies() {
     );
     assert_eq!(about(&c, "b"), ["E-MAP-GROUP spec.shadow"]);
     assert_eq!(about(&c, "c"), ["E-MAP-GROUP spec.shadow"]);
-    let c = with_base([mapping("b", "/a/", json!({"shadow": true}))]);
+    let c = with_base([mapping(
+        "b",
+        "/a/",
+        json!({"service": "10.0.0.2", "shadow": true}),
+    )]);
     assert!(find(&c, "b").is_none());
     assert_eq!(about(&c, "b"), ["E-MAP-GROUP spec.shadow"]);
 }
@@ -188,8 +196,8 @@ fn cw_17_18_shadows_get_copies() {
 #[test]
 fn a_shadow_never_shares_a_cluster() {
     let c = with_base([
-        mapping("a", "/a/", json!({"service": "s"})),
-        mapping("b", "/a/", json!({"service": "s", "shadow": true})),
+        mapping("a", "/a/", json!({"service": "10.0.0.1"})),
+        mapping("b", "/a/", json!({"service": "10.0.0.1", "shadow": true})),
     ]);
     assert_eq!(c.snapshot.clusters.iter().count(), 2);
     assert_eq!(about(&c, "b"), [""; 0]);
@@ -259,6 +267,23 @@ fn rw_18_redirects_do_not_mix() {
             "E-MAP-GROUP b spec.host_redirect"
         ]
     );
+}
+
+#[test]
+fn a_member_that_omits_bypass_auth_is_checked() {
+    let c = with_base([
+        mapping("a", "/a/", json!({"bypass_auth": true, "weight": 10})),
+        mapping("b", "/a/", json!({})),
+        crd("AuthService", "auth", json!({"auth_service": "auth"})),
+    ]);
+    let route = row(&c, "a");
+    assert!(target(&c, route, "a").1.auth.is_none());
+    assert!(target(&c, route, "b").1.auth.is_some());
+    for name in ["a", "b"] {
+        let said = about(&c, name);
+        let notice = said.iter().any(|it| it.starts_with("I-MAP-DISAGREE"));
+        assert!(notice, "{name}: {said:?}");
+    }
 }
 
 #[test]

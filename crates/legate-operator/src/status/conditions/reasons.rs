@@ -106,6 +106,8 @@ const TABLE: &[(Code, Concern, &str)] = &[
     (c::W_CRL_EXPIRED, Concern::Refs, ""),
     (c::W_DEPRECATED, Concern::Accepted, ""),
     (c::I_MODULE_ENABLED, Concern::Accepted, ""),
+    (c::E_POLICY_CORS, Concern::Accepted, INVALID),
+    (c::W_MODULE_OFF, Concern::Accepted, ""),
     (c::E_POLICY_LUA, Concern::Accepted, UNSUPPORTED),
     (c::W_WRITTEN_AS, Concern::Accepted, ""),
 ];
