@@ -26,7 +26,7 @@ use super::route::{self, Forward};
 use super::upgrade;
 use crate::config::Target;
 use crate::error::{ErrorKind, ProxyError};
-use crate::reply::{Flag, Flags, Reply, is_grpc};
+use crate::reply::{Flag, Flags, Reply, grpc_timeout, is_grpc};
 use crate::request::facts::Captured;
 use crate::request::{CompiledHost, CompiledPolicy, Facts};
 use crate::upstream::{Call, ClusterHandle, Slot, UpstreamBody, outgoing};
@@ -140,6 +140,11 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Step {
         return Step::Answered(respond::local(exchange, Reply::cluster_not_found(), &about));
     };
     exchange.limit(policy.timeout, policy.idle_timeout);
+    if about.grpc
+        && let Some(limit) = grpc_timeout(&head.headers)
+    {
+        exchange.set_deadline(limit);
+    }
     let upgrade = forward.upgrade.is_some();
     let prepared = match (&forward.upgrade, cluster) {
         (Some(token), _) if !policy.allows_upgrade(token) => Err(Reply::upgrade_refused()),
@@ -220,6 +225,7 @@ fn finish(
             failure(&error)
         }
         Err(Expired::Route) => Reply::route_timeout(),
+        Err(Expired::Deadline) => Reply::deadline(),
         Err(Expired::Idle) => Reply::stream_idle(exchange.is_request_complete()),
     };
     respond::local(exchange, reply, about)
