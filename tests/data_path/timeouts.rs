@@ -46,6 +46,39 @@ async fn the_route_timeout() {
     assert_eq!(short(&answer), "never:/");
 }
 
+/// `grpc-timeout` shortens the route's timeout, and never lengthens it; which of the two it was is
+/// told.
+#[tokio::test]
+async fn the_deadline_of_grpc_clients() {
+    let mute = Fault::start(vec![Step::Head, Step::Hold]).await;
+    let spec = |path: &str, ms: u32| {
+        let address = mute.address();
+        format!("prefix: {path}\ntimeout_ms: {ms}\nservice: {address}")
+    };
+    let gate = base()
+        .map("never", &spec("/never/", 0))
+        .map("short", &spec("/short/", 300))
+        .map("long", &spec("/long/", 60_000))
+        .start()
+        .await;
+    for (path, timeout, status) in [
+        ("/never/", "300m", "4"),
+        ("/long/", "300000u", "4"),
+        ("/short/", "100S", "14"),
+        ("/short/", "1x", "14"),
+        ("/short/", "123456789n", "14"),
+    ] {
+        let start = Instant::now();
+        let request = format!("{path} content-type:application/grpc grpc-timeout:{timeout}");
+        let answer = within(gate.send(8080, &request)).await;
+        assert_eq!(answer.header("grpc-status"), Some(status), "{request}");
+        assert!(start.elapsed() >= Duration::from_millis(300), "{request}");
+    }
+    // It is gRPC's: elsewhere it means nothing.
+    let answer = within(gate.send(8080, "/short/ grpc-timeout:1m")).await;
+    assert_eq!(answer.text(), "upstream request timeout");
+}
+
 /// After response headers the timeout breaks the response off.
 #[tokio::test]
 async fn the_route_timeout_within_a_response() {

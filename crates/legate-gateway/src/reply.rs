@@ -8,6 +8,7 @@ mod flags;
 mod tests;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
@@ -34,6 +35,8 @@ pub(crate) struct Reply {
     content_type: &'static str,
     /// Whether a circuit breaker is why, which clients are told.
     pub(crate) overloaded: bool,
+    /// The gRPC status, where it does not follow from `status`.
+    grpc_status: Option<u16>,
 }
 
 impl Reply {
@@ -53,6 +56,7 @@ impl Reply {
             location: None,
             content_type: "text/plain",
             overloaded: false,
+            grpc_status: None,
         }
     }
 
@@ -108,6 +112,13 @@ impl Reply {
             Flag::UpstreamTimeout,
             "upstream_response_timeout",
         )
+    }
+
+    /// The client's own deadline passed (`grpc-timeout`).
+    pub(crate) fn deadline() -> Self {
+        let mut reply = Self::route_timeout();
+        reply.grpc_status = Some(DEADLINE_EXCEEDED);
+        reply
     }
 
     /// No byte for too long: 408 while the request was still coming in, else 504.
@@ -296,7 +307,8 @@ impl Reply {
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(GRPC_STATUS, HeaderValue::from(grpc_code(self.status)));
+        let code = self.grpc_status.unwrap_or_else(|| grpc_code(self.status));
+        headers.insert(GRPC_STATUS, HeaderValue::from(code));
         if !self.body.is_empty()
             && let Ok(message) = HeaderValue::try_from(percent_encode_message(&self.body))
         {
@@ -308,6 +320,8 @@ impl Reply {
 
 /// Response header of a trailers-only response.
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const DEADLINE_EXCEEDED: u16 = 4;
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Whether a request is gRPC: content type exactly `application/grpc`, or followed by `+`.
@@ -319,6 +333,25 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
         .as_bytes()
         .strip_prefix(b"application/grpc")
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
+}
+
+/// How long a gRPC client wants to wait; `None` where it does not say, or not as it should.
+pub(crate) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(GRPC_TIMEOUT)?.as_bytes();
+    let (unit, digits) = text.split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(number.saturating_mul(3600)),
+        b'M' => Duration::from_secs(number.saturating_mul(60)),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 fn grpc_code(status: StatusCode) -> u16 {

@@ -13,6 +13,7 @@
 mod balance;
 mod body;
 mod breaker;
+mod classify;
 mod cluster;
 mod connect;
 mod dns;
@@ -38,10 +39,11 @@ use legate_config::{ClusterKey, EndpointSetKey, Hash128, Snapshot};
 use parking_lot::Mutex;
 
 pub(crate) use self::body::UpstreamBody;
+pub(crate) use self::classify::classify;
 pub use self::cluster::ClusterCounters;
 pub(crate) use self::cluster::ClusterHandle;
 pub(crate) use self::pool::WorkerPool;
-pub(crate) use self::send::{Call, classify, outgoing};
+pub(crate) use self::send::{Call, outgoing};
 pub(crate) use self::slot::Slot;
 
 use self::breaker::Budget;

@@ -211,7 +211,7 @@ impl ResponseBody {
 
     fn broken(&mut self, why: BrokenOff) -> BrokenOff {
         let (flag, details) = match &why {
-            BrokenOff::Expired(Expired::Route) => {
+            BrokenOff::Expired(Expired::Route | Expired::Deadline) => {
                 (Flag::UpstreamTimeout, Cow::Borrowed("response_timeout"))
             }
             BrokenOff::Expired(Expired::Idle) => {
@@ -416,6 +416,7 @@ impl fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired(Expired::Route) => f.write_str("the route's timeout expired"),
+            Self::Expired(Expired::Deadline) => f.write_str("the client's deadline passed"),
             Self::Expired(Expired::Idle) => f.write_str("the stream was idle for too long"),
             Self::Upstream(error) => write!(f, "the upstream broke off: {error}"),
             Self::Encoding(error) => write!(f, "compressing failed: {error}"),

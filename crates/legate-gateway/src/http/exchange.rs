@@ -42,6 +42,7 @@ pub(crate) struct Exchange {
     passed: Cell<Option<Instant>>,
     route_limit: Cell<Option<Duration>>,
     idle_limit: Cell<Option<Duration>>,
+    deadline: Cell<Option<Instant>>,
     last_byte: Cell<Instant>,
     request_ended: Cell<Option<Instant>>,
     response_began: Cell<Option<Instant>>,
@@ -56,6 +57,8 @@ pub(crate) struct Exchange {
 pub(crate) enum Expired {
     /// The route's timeout.
     Route,
+    /// The one that the client itself set.
+    Deadline,
     /// No byte either way for too long.
     Idle,
 }
@@ -79,6 +82,7 @@ impl Exchange {
             passed: Cell::new(None),
             route_limit: Cell::new(None),
             idle_limit: Cell::new(None),
+            deadline: Cell::new(None),
             last_byte: Cell::new(started),
             request_ended: Cell::new(None),
             response_began: Cell::new(None),
@@ -118,9 +122,15 @@ impl Exchange {
         self.touch();
     }
 
+    /// The client wants an answer within this time from its request's start (`grpc-timeout`).
+    pub(crate) fn set_deadline(&self, limit: Duration) {
+        self.deadline.set(self.started.checked_add(limit));
+    }
+
     /// The stream was upgraded: from now on only the idle limit holds.
     pub(crate) fn upgraded(&self) {
         self.route_limit.set(None);
+        self.deadline.set(None);
         self.touch();
     }
 
@@ -190,11 +200,10 @@ impl Exchange {
         let route = route.map(|(start, limit)| (start + limit, Expired::Route));
         let idle = self.idle_limit.get();
         let idle = idle.map(|limit| (self.last_byte.get() + limit, Expired::Idle));
-        match (route, idle) {
-            (Some(route), Some(idle)) if idle.0 < route.0 => Some(idle),
-            (Some(route), _) => Some(route),
-            (None, idle) => idle,
-        }
+        let deadline = self.deadline.get().map(|at| (at, Expired::Deadline));
+        let due = [route, deadline, idle].into_iter().flatten();
+        // Of those at one time the first counts.
+        due.min_by_key(|(at, _)| *at)
     }
 
     /// Notes the response that the client gets.
@@ -218,7 +227,7 @@ impl Exchange {
         }
         self.poll_expired(cx).map(|what| {
             self.flag(match what {
-                Expired::Route => Flag::UpstreamTimeout,
+                Expired::Route | Expired::Deadline => Flag::UpstreamTimeout,
                 Expired::Idle => Flag::StreamIdle,
             });
             self.end();

@@ -30,7 +30,7 @@ use super::route::{self, Decision, Forward};
 use super::upgrade;
 use crate::config::Target;
 use crate::error::{ErrorKind, ProxyError};
-use crate::reply::{Flag, Flags, Reply, is_grpc};
+use crate::reply::{Flag, Flags, Reply, grpc_timeout, is_grpc};
 use crate::request::facts::Captured;
 use crate::request::{CompiledHost, CompiledPolicy, Facts, accepted, wants_preflight};
 use crate::upstream::{Call, ClusterHandle, Slot, UpstreamBody, outgoing};
@@ -246,6 +246,11 @@ fn proceed(
         }
     }
     exchange.limit(policy.timeout, policy.idle_timeout);
+    if about.grpc
+        && let Some(limit) = grpc_timeout(&head.headers)
+    {
+        exchange.set_deadline(limit);
+    }
     let upgrade = forward.upgrade.is_some();
     let prepared = match (&forward.upgrade, cluster) {
         (Some(token), _) if !policy.allows_upgrade(token) => Err(Reply::upgrade_refused()),
@@ -347,6 +352,7 @@ fn finish(
             failure(&error)
         }
         Err(Expired::Route) => Reply::route_timeout(),
+        Err(Expired::Deadline) => Reply::deadline(),
         Err(Expired::Idle) => Reply::stream_idle(exchange.is_request_complete()),
     };
     respond::local(exchange, reply, about)

@@ -7,8 +7,10 @@
 //! A budget outlives a change of its limits: lowering closes nothing, it gives no new permits until
 //! enough came back.
 
+mod permits;
+
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,7 @@ use legate_config::policy::Priority;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use self::permits::Permits;
 use super::cluster::ClusterHandle;
 
 /// How long the oldest waiter may see its own worker's connections go to younger ones of another
@@ -49,14 +52,6 @@ pub(super) struct Class {
     retry_overflow: AtomicU64,
     retried: AtomicU64,
     retry_successes: AtomicU64,
-}
-
-/// One limit, on a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Permits {
-    used: AtomicU32,
-    limit: AtomicU32,
 }
 
 /// Which of a cluster's permits a request or a connection is counted in.
@@ -132,34 +127,6 @@ enum Given {
 struct Queued<'a> {
     owner: &'a Owner,
     waiter: Arc<Waiter>,
-}
-
-// === impl Permits ===
-
-impl Permits {
-    fn take(&self) -> bool {
-        let limit = self.limit.load(Ordering::Relaxed);
-        let more = |used: u32| (used < limit).then(|| used.saturating_add(1));
-        self.used
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, more)
-            .is_ok()
-    }
-
-    fn give(&self) {
-        self.used.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    fn used(&self) -> u32 {
-        self.used.load(Ordering::SeqCst)
-    }
-
-    fn is_full(&self) -> bool {
-        self.used() >= self.limit.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, limit: u32) {
-        self.limit.store(limit, Ordering::Relaxed);
-    }
 }
 
 // === impl Class ===
