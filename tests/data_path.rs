@@ -20,6 +20,8 @@ mod addresses;
 mod association;
 #[path = "data_path/auth.rs"]
 mod auth;
+#[path = "data_path/auth_cors.rs"]
+mod auth_cors;
 #[path = "data_path/breakers.rs"]
 mod breakers;
 #[path = "data_path/compression.rs"]

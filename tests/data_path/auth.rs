@@ -14,7 +14,7 @@ use crate::harness::{Case, Gate, base, empty, service, short, upstream_header};
 use crate::wire::{Log, Wire, within};
 
 /// An authorisation service: answers every check with the same text, and remembers the checks.
-struct Judge {
+pub(crate) struct Judge {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
@@ -28,7 +28,7 @@ impl Drop for Judge {
 
 impl Judge {
     /// Answers with this status line and these header lines, and a body.
-    async fn says(status: &str, headers: &[&str], body: &str) -> Self {
+    pub(crate) async fn says(status: &str, headers: &[&str], body: &str) -> Self {
         let mut text = format!("HTTP/1.1 {status}\r\n");
         if !status.starts_with("204") {
             text.push_str(&format!("content-length: {}\r\n", body.len()));
@@ -59,7 +59,7 @@ impl Judge {
         }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
@@ -108,7 +108,7 @@ async fn converse(
 }
 
 /// Adds an AuthService that is this judge, with further fields.
-fn asks(case: Case, name: &str, judge: &Judge, spec: &str) -> Case {
+pub(crate) fn asks(case: Case, name: &str, judge: &Judge, spec: &str) -> Case {
     let spec = format!("auth_service: {}\n{spec}", judge.address);
     case.object("AuthService", name, &spec)
 }

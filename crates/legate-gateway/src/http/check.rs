@@ -100,6 +100,11 @@ pub(super) async fn ask(exchange: &Rc<Exchange>, held: &mut Held) -> Result<(), 
     decide(exchange, check, &mut held.head.headers, outcome)
 }
 
+/// The policy of a row's target.
+pub(super) fn policy(row: &Row<Plan>, index: usize) -> Option<&CompiledPolicy> {
+    target(row, index).map(|(policy, _)| policy)
+}
+
 /// The policy of a row's target, and the clusters that its check asks.
 fn target(
     row: &Row<Plan>,
@@ -211,6 +216,7 @@ async fn read_ahead(
                 let reply = Reply::bad_request("http1.codec_error");
                 return Err(Refusal::Reply(reply));
             }
+            Err(Expired::Deadline) => return Err(Refusal::Reply(Reply::deadline())),
             Err(Expired::Route | Expired::Idle) => {
                 return Err(Refusal::Reply(Reply::stream_idle(false)));
             }

@@ -33,7 +33,7 @@ pub(crate) struct Exchange {
     /// The row that won, and which of its targets.
     pub(crate) chosen: OnceCell<(Arc<Row<Plan>>, usize)>,
     /// The client's origin, where the target's CORS settings allow it.
-    pub(crate) origin: OnceCell<HeaderValue>,
+    pub(crate) origin: RefCell<Option<HeaderValue>>,
     /// The content coding that the client prefers, where responses may be compressed.
     pub(crate) coding: Cell<Option<Coding>>,
     alarm: Alarm,
@@ -75,7 +75,7 @@ impl Exchange {
             serving,
             record: RefCell::default(),
             chosen: OnceCell::new(),
-            origin: OnceCell::new(),
+            origin: RefCell::default(),
             coding: Cell::new(None),
             alarm: Alarm::new(&conn.context.timers),
             started,

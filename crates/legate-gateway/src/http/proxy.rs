@@ -198,20 +198,49 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Begun {
         Ok((_, Decision::Forward(forward))) => {
             Begun::Decided(proceed(exchange, head, body, forward, about, on_upgrade))
         }
-        Ok((arrived, Decision::Check(row, target))) => Begun::Held(Box::new(Held {
-            head,
-            body,
-            arrived,
-            about,
-            on_upgrade,
-            row,
-            target,
-        })),
+        Ok((arrived, Decision::Check(row, target))) => {
+            // Preflights carry no credentials: who asks about them would refuse every script.
+            let preflight = check::policy(&row, target)
+                .and_then(|policy| cross_origin(exchange, &head, policy, &about));
+            if let Some(answer) = preflight {
+                return Begun::Decided(Step::Answered(answer));
+            }
+            Begun::Held(Box::new(Held {
+                head,
+                body,
+                arrived,
+                about,
+                on_upgrade,
+                row,
+                target,
+            }))
+        }
         Err(reply) => {
             note(exchange, &head, about.version);
             Begun::Decided(Step::Answered(respond::local(exchange, reply, &about)))
         }
     }
+}
+
+/// CORS of the target that wins: remembers the client's origin for the response, where it is allowed,
+/// and answers a preflight.
+fn cross_origin(
+    exchange: &Rc<Exchange>,
+    head: &Parts,
+    policy: &CompiledPolicy,
+    about: &About<'static>,
+) -> Option<Response<ResponseBody>> {
+    let allowed = policy
+        .cors
+        .as_ref()
+        .and_then(|cors| Some((cors, cors.allowed(&head.headers)?)));
+    // Of another target than before, perhaps, where authorisation changed headers.
+    *exchange.origin.borrow_mut() = allowed.map(|(_, origin)| origin.clone());
+    let (cors, origin) = allowed?;
+    wants_preflight(&head.method, &head.headers).then(|| {
+        note(exchange, head, about.version);
+        respond::preflight(exchange, cors, origin, about)
+    })
 }
 
 /// The stages between a request's final route and its sending.
@@ -230,14 +259,8 @@ fn proceed(
         note(exchange, &head, about.version);
         return Step::Answered(respond::local(exchange, Reply::cluster_not_found(), &about));
     };
-    if let Some(cors) = &policy.cors
-        && let Some(origin) = cors.allowed(&head.headers)
-    {
-        let _ = exchange.origin.set(origin.clone());
-        if wants_preflight(&head.method, &head.headers) {
-            note(exchange, &head, about.version);
-            return Step::Answered(respond::preflight(exchange, cors, origin, &about));
-        }
+    if let Some(answer) = cross_origin(exchange, &head, policy, &about) {
+        return Step::Answered(answer);
     }
     if let Some(compression) = &exchange.serving.config.listener.http.compression {
         exchange.coding.set(accepted(&head.headers));

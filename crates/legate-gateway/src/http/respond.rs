@@ -202,7 +202,7 @@ pub(crate) fn edit(
             ..super::record::connection_facts(&exchange.conn)
         };
         policy.apply_response(headers, captured, &facts);
-        if let (Some(cors), Some(origin)) = (&policy.cors, exchange.origin.get()) {
+        if let (Some(cors), Some(origin)) = (&policy.cors, &*exchange.origin.borrow()) {
             cors.mark_response(headers, origin);
         }
     }
