@@ -50,8 +50,6 @@ impl InProcess {
                 kubeconfig: Some(kubeconfig.to_owned()),
                 context: None,
                 source: KubeOptions {
-                    ambassador_id: space.id().to_owned(),
-                    namespace: space.name().to_owned(),
                     watch_namespaces: Vec::new(),
                     label_selector: None,
                     field_selector: None,

@@ -107,15 +107,21 @@ impl Compiler {
     }
 
     /// Takes in a new version of an object. When the version that it replaces was accepted by a
-    /// compile, that one becomes the last good version.
+    /// compile, that one becomes the last good version; not when it was another object of the same
+    /// name, deleted meanwhile.
     pub fn upsert(&mut self, object: Object) {
         let key = object.key();
         let held = self.resources.get(&key);
         if held.is_some_and(|held| *held.current == object) {
             return;
         }
-        let accepted = held.is_some() && self.accepted(&key);
-        self.resources.replace(object, accepted);
+        let uid = held.and_then(|held| held.current.meta.uid.as_deref());
+        if uid.is_some() && uid != object.meta.uid.as_deref() {
+            self.resources.insert(object);
+        } else {
+            let accepted = held.is_some() && self.accepted(&key);
+            self.resources.replace(object, accepted);
+        }
         self.touch(key);
     }
 

@@ -395,10 +395,11 @@ impl<F: Feed> Reconciler<F> {
             let Some(held) = self.compiler.resources().get(key) else {
                 continue;
             };
-            let same = |version: &Object| {
-                version.meta.uid == object.meta.uid
-                    && version.meta.generation == object.meta.generation
-            };
+            if held.current.meta.uid != object.meta.uid {
+                // Another object of the same name.
+                continue;
+            }
+            let same = |version: &Object| version.meta.generation == object.meta.generation;
             let known = match &held.last_good {
                 Some(last_good) => leading || same(last_good),
                 None => false,

@@ -44,11 +44,6 @@ pub use client::{ClientError, client, client_config};
 /// What is watched, and with which rights.
 #[derive(Debug, Clone)]
 pub struct KubeOptions {
-    /// The id whose objects are served; objects of other ids are handed on too (the compiler counts
-    /// them).
-    pub ambassador_id: String,
-    /// The controller's own namespace.
-    pub namespace: String,
     /// Only these namespaces, one watch per namespace and kind; empty = the whole cluster.
     pub watch_namespaces: Vec<String>,
     /// `AMBASSADOR_LABEL_SELECTOR`: passed to every list and watch.

@@ -75,6 +75,26 @@ fn last_good_versions_are_told_while_the_current_one_is_rejected() {
 }
 
 #[test]
+fn another_object_of_the_same_name_has_no_last_good_version() {
+    let mut compiler = compiler();
+    let version = |uid: &str, prefix: &str, extra| {
+        let mut object = mapping("m", prefix, extra);
+        object.meta.uid = Some(uid.to_owned());
+        object
+    };
+    compiler.upsert(crd("Host", "h", json!({"hostname": "*"})));
+    compiler.upsert(version("1", "/", json!({})));
+    compiler.compile();
+    compiler.upsert(version("1", "/(", json!({"prefix_regex": true})));
+    compiler.compile();
+    assert_eq!(compiler.last_good().count(), 1);
+    // Deleted and created again faster than anybody could tell.
+    compiler.upsert(version("2", "/(", json!({"prefix_regex": true})));
+    compiler.compile();
+    assert_eq!(compiler.last_good().count(), 0);
+}
+
+#[test]
 fn an_audit_finds_what_was_spoilt_and_starting_over_heals_it() {
     let mut compiler = compiler();
     for name in ["a", "b"] {

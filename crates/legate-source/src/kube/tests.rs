@@ -10,8 +10,6 @@ mod live;
 
 pub(super) fn options() -> KubeOptions {
     KubeOptions {
-        ambassador_id: "default".into(),
-        namespace: "gateway".into(),
         watch_namespaces: Vec::new(),
         label_selector: None,
         field_selector: None,

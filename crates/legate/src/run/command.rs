@@ -179,10 +179,8 @@ fn kube_run(args: &RunArgs, compile: &Options, environment: &dyn Environment) ->
         context: flags.context.clone(),
         identity,
         source: KubeOptions {
-            ambassador_id: compile.ambassador_id.clone(),
             secrets: settings::secret_access(flags, &namespace, environment),
             cluster_scoped: watch_namespaces.is_empty(),
-            namespace,
             watch_namespaces,
             label_selector: args.compile.label_selector.clone(),
             field_selector: set("AMBASSADOR_FIELD_SELECTOR"),
