@@ -8,8 +8,9 @@
 //! - [`stream`], [`watch`]: the byte stream of a connection, and its deadlines; [`frames`]: where
 //!   headers begin and end in HTTP/2
 //! - [`h1`], [`h2`]: hyper's state machines under those deadlines
-//! - [`proxy`]: the pipeline; [`route`] decides, [`check`] asks who may pass, [`respond`] makes the response, [`body`] streams,
-//!   [`upgrade`] goes on after a 101, [`record`] is written at the end
+//! - [`proxy`]: the pipeline; [`route`] decides, [`gates`] let pass or stop, one of which is [`check`],
+//!   [`prepare`] makes what is sent, [`respond`] makes the response, [`body`] streams, [`upgrade`]
+//!   goes on after a 101, [`record`] is written at the end
 
 mod body;
 mod check;
@@ -18,10 +19,12 @@ pub(crate) mod context;
 mod encode;
 mod exchange;
 mod frames;
+mod gates;
 pub(crate) mod h1;
 pub(crate) mod h2;
 mod mirror;
 pub(crate) mod port;
+mod prepare;
 mod proxy;
 mod record;
 mod respond;

@@ -1,39 +1,33 @@
 //! The one request pipeline, HTTP/1.1 and HTTP/2 alike.
 //!
-//! Stages in their fixed order: everything up to the target is [`route`]'s; then external
-//! authorisation ([`check`]), after which the target is looked for again; then the upgrade check,
-//! request headers and path, sending, and the response ([`respond`]).
+//! Stages in their fixed order: everything up to the target is [`route`]'s; then whoever may stop
+//! the request ([`gates`]); then the form in which it is sent ([`prepare`](super::prepare)), the
+//! sending, and the response ([`respond`]).
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::{ACCEPT_ENCODING, HOST};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
-use http_body::Body;
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::body::{RequestBody, ResponseBody};
 use super::check::{self, Held};
 use super::exchange::{Exchange, Expired, Unanswered};
-use super::mirror;
+use super::gates::{self, Entered, Routed, Waiting};
+use super::prepare::{Sending, Step};
 use super::respond::{self, About};
-use super::route::{self, Decision, Forward};
+use super::route::{self, Decision};
 use super::upgrade;
 use crate::config::Target;
 use crate::error::{ErrorKind, ProxyError};
-use crate::reply::{Flag, Flags, Reply, grpc_timeout, is_grpc};
-use crate::request::facts::Captured;
-use crate::request::{CompiledHost, CompiledPolicy, Facts, accepted, wants_preflight};
-use crate::upstream::{Call, ClusterHandle, Slot, UpstreamBody, outgoing};
+use crate::reply::{Flag, Flags, Reply, is_grpc};
+use crate::upstream::{Call, UpstreamBody};
 
 /// Answers one request. Everything up to the sending happens at once; the future that is returned
 /// is small, because each connection has room for one. Dropped before its end, it notes that the
@@ -49,50 +43,24 @@ pub(crate) fn handle(
             Ok(response)
         })),
         Begun::Decided(Step::Send(sending)) => Either::Right(answer(exchange, unanswered, sending)),
-        // Only requests that are checked pay for the room that this takes.
-        Begun::Held(held) => {
-            Either::Left(Either::Right(Box::pin(checked(exchange, unanswered, held))))
-        }
+        // Only requests that somebody is asked about pay for the room that this takes.
+        Begun::Waiting(waiting) => Either::Left(Either::Right(Box::pin(gated(
+            exchange, unanswered, waiting,
+        )))),
     }
 }
 
-/// Asks whether a request may pass, and goes on with it, or with the refusal.
-async fn checked(
+/// Asks whoever is asked about a request, and goes on with it, or with the refusal.
+async fn gated(
     exchange: Rc<Exchange>,
     unanswered: Unanswered,
-    mut held: Box<Held>,
+    waiting: Waiting,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let response = match check::ask(&exchange, &mut held).await {
-        Ok(()) => match resume(&exchange, *held) {
-            Step::Answered(response) => response,
-            Step::Send(sending) => return answer(exchange, unanswered, sending).await,
-        },
-        Err(refusal) => check::refuse(&exchange, &held, refusal),
-    };
-    unanswered.defuse();
-    Ok(response)
-}
-
-/// Goes on with a request that may pass; its route is looked for again.
-fn resume(exchange: &Rc<Exchange>, held: Held) -> Step {
-    let Held {
-        head,
-        body,
-        mut arrived,
-        about,
-        on_upgrade,
-        ..
-    } = held;
-    exchange.passed();
-    match route::decide(exchange, &head, &mut arrived, true) {
-        Ok(Decision::Forward(forward)) => proceed(exchange, head, body, forward, about, on_upgrade),
-        // It is not asked for twice; were it, nothing would be the safe answer.
-        Ok(Decision::Check(..)) => {
-            Step::Answered(respond::local(exchange, Reply::cluster_not_found(), &about))
-        }
-        Err(reply) => {
-            note(exchange, &head, about.version);
-            Step::Answered(respond::local(exchange, reply, &about))
+    match gates::pass(&exchange, waiting).await {
+        Step::Send(sending) => answer(exchange, unanswered, sending).await,
+        Step::Answered(response) => {
+            unanswered.defuse();
+            Ok(response)
         }
     }
 }
@@ -160,24 +128,7 @@ enum Begun {
     /// What follows.
     Decided(Step),
     /// Somebody is asked first.
-    Held(Box<Held>),
-}
-
-/// What follows from a request's headers.
-enum Step {
-    /// A reply of ours.
-    Answered(Response<ResponseBody>),
-    /// The request as it is to be sent.
-    Send(Sending),
-}
-
-/// What is sent, and what is needed once the upstream has answered.
-struct Sending {
-    slot: Slot,
-    captured: Captured,
-    on_upgrade: Option<OnUpgrade>,
-    call: Call,
-    about: About<'static>,
+    Waiting(Waiting),
 }
 
 /// The stages before sending.
@@ -196,16 +147,26 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Begun {
     });
     match decided {
         Ok((_, Decision::Forward(forward))) => {
-            Begun::Decided(proceed(exchange, head, body, forward, about, on_upgrade))
+            let routed = Routed {
+                head,
+                body,
+                forward,
+                about,
+                on_upgrade,
+            };
+            match gates::enter(exchange, routed) {
+                Entered::Decided(step) => Begun::Decided(step),
+                Entered::Waiting(routed) => Begun::Waiting(Waiting::Routed(routed)),
+            }
         }
         Ok((arrived, Decision::Check(row, target))) => {
             // Preflights carry no credentials: who asks about them would refuse every script.
             let preflight = check::policy(&row, target)
-                .and_then(|policy| cross_origin(exchange, &head, policy, &about));
+                .and_then(|policy| gates::cross_origin(exchange, &head, policy, &about));
             if let Some(answer) = preflight {
                 return Begun::Decided(Step::Answered(answer));
             }
-            Begun::Held(Box::new(Held {
+            Begun::Waiting(Waiting::Check(Box::new(Held {
                 head,
                 body,
                 arrived,
@@ -213,129 +174,13 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Begun {
                 on_upgrade,
                 row,
                 target,
-            }))
+            })))
         }
         Err(reply) => {
             note(exchange, &head, about.version);
             Begun::Decided(Step::Answered(respond::local(exchange, reply, &about)))
         }
     }
-}
-
-/// CORS of the target that wins: remembers the client's origin for the response, where it is allowed,
-/// and answers a preflight.
-fn cross_origin(
-    exchange: &Rc<Exchange>,
-    head: &Parts,
-    policy: &CompiledPolicy,
-    about: &About<'static>,
-) -> Option<Response<ResponseBody>> {
-    let allowed = policy
-        .cors
-        .as_ref()
-        .and_then(|cors| Some((cors, cors.allowed(&head.headers)?)));
-    // Of another target than before, perhaps, where authorisation changed headers.
-    *exchange.origin.borrow_mut() = allowed.map(|(_, origin)| origin.clone());
-    let (cors, origin) = allowed?;
-    wants_preflight(&head.method, &head.headers).then(|| {
-        note(exchange, head, about.version);
-        respond::preflight(exchange, cors, origin, about)
-    })
-}
-
-/// The stages between a request's final route and its sending.
-fn proceed(
-    exchange: &Rc<Exchange>,
-    mut head: Parts,
-    body: RequestBody,
-    forward: Forward,
-    about: About<'static>,
-    on_upgrade: Option<OnUpgrade>,
-) -> Step {
-    let Some(Target::Cluster {
-        cluster, policy, ..
-    }) = exchange.target()
-    else {
-        note(exchange, &head, about.version);
-        return Step::Answered(respond::local(exchange, Reply::cluster_not_found(), &about));
-    };
-    if let Some(answer) = cross_origin(exchange, &head, policy, &about) {
-        return Step::Answered(answer);
-    }
-    if let Some(compression) = &exchange.serving.config.listener.http.compression {
-        exchange.coding.set(accepted(&head.headers));
-        if compression.hide_accept_encoding {
-            head.headers.remove(ACCEPT_ENCODING);
-        }
-    }
-    exchange.limit(policy.timeout, policy.idle_timeout);
-    if about.grpc
-        && let Some(limit) = grpc_timeout(&head.headers)
-    {
-        exchange.set_deadline(limit);
-    }
-    let upgrade = forward.upgrade.is_some();
-    let prepared = match (&forward.upgrade, cluster) {
-        (Some(token), _) if !policy.allows_upgrade(token) => Err(Reply::upgrade_refused()),
-        (_, None) => Err(Reply::cluster_not_found()),
-        (_, Some(cluster)) => prepare(exchange, forward, &mut head, (cluster, policy), &about),
-    };
-    let captured = policy.capture(&head.headers);
-    note(exchange, &head, about.version);
-    if let Err(reply) = prepared {
-        let about = About {
-            policy: Some((policy, &captured)),
-            ..about
-        };
-        return Step::Answered(respond::local(exchange, reply, &about));
-    }
-    let call = Call {
-        upgrade,
-        bodyless: body.is_end_stream(),
-        priority: policy.priority,
-        ..Call::default()
-    };
-    let slot = match cluster {
-        Some(cluster) => send_copy(exchange, cluster, policy.timeout, (head, body), &call),
-        None => Ok(Slot::empty()),
-    };
-    match slot {
-        Ok(slot) => Step::Send(Sending {
-            slot,
-            captured,
-            on_upgrade,
-            call,
-            about,
-        }),
-        Err(error) => {
-            let about = About {
-                policy: Some((policy, &captured)),
-                ..about
-            };
-            Step::Answered(finish(exchange, Ok(Err(error)), &call, on_upgrade, &about))
-        }
-    }
-}
-
-/// The request in the form in which it is sent, after a copy went to the shadow, if there is one.
-fn send_copy(
-    exchange: &Exchange,
-    cluster: &ClusterHandle,
-    timeout: Option<Duration>,
-    (head, body): (Parts, RequestBody),
-    call: &Call,
-) -> Result<Slot, ProxyError> {
-    let body = match exchange.mirror().filter(|_| !call.upgrade) {
-        Some(mirror) => {
-            let context = &exchange.conn.context;
-            match mirror::copy(context, mirror, &head, body, timeout) {
-                Ok(tee) => return outgoing(cluster, Request::from_parts(head, tee), call),
-                Err(body) => body,
-            }
-        }
-        None => body,
-    };
-    outgoing(cluster, Request::from_parts(head, body), call)
 }
 
 /// Copies what the access log wants of the request as it is now.
@@ -348,7 +193,7 @@ pub(super) fn note(exchange: &Exchange, head: &Parts, version: Version) {
 }
 
 /// Makes the response, whatever became of the sending.
-fn finish(
+pub(super) fn finish(
     exchange: &Rc<Exchange>,
     outcome: Result<Result<Response<UpstreamBody>, ProxyError>, Expired>,
     call: &Call,
@@ -387,94 +232,6 @@ fn failure(error: &ProxyError) -> Reply {
     let mut reply = Reply::new(error.status(), error.body(), flags, error.details());
     reply.overloaded = error.kind() == ErrorKind::Overflow;
     reply
-}
-
-/// Gives a request the form in which it is sent.
-fn prepare(
-    exchange: &Exchange,
-    forward: Forward,
-    head: &mut Parts,
-    (cluster, policy): (&ClusterHandle, &CompiledPolicy),
-    about: &About<'_>,
-) -> Result<(), Reply> {
-    if let Some(host) = forward.host
-        && let Ok(host) = HeaderValue::try_from(host)
-    {
-        head.headers.insert(HOST, host);
-    }
-    if policy.edits_requests() {
-        edit(exchange, head, forward.scheme, (cluster, policy), about);
-    }
-    match &policy.host {
-        CompiledHost::Keep => {}
-        CompiledHost::Literal(host) => {
-            head.headers.insert(HOST, host.clone());
-        }
-        CompiledHost::Auto => {
-            if let Some(host) = &cluster.host_name {
-                head.headers.insert(HOST, host.clone());
-            }
-        }
-    }
-    let settings = &exchange.serving.config.listener.http;
-    policy.apply_generated(&mut head.headers, forward.original.as_deref(), settings);
-    if forward.upgrade.is_some() && about.version == Version::HTTP_2 {
-        upgrade::as_http1(head, forward.upgrade);
-    }
-    head.version = Version::HTTP_11;
-    set_path(&mut head.uri, forward.path)
-}
-
-/// The route's edits of the request's headers.
-fn edit(
-    exchange: &Exchange,
-    head: &mut Parts,
-    scheme: &str,
-    (cluster, policy): (&ClusterHandle, &CompiledPolicy),
-    about: &About<'_>,
-) {
-    let authority = head.headers.get(HOST).cloned();
-    let facts = Facts {
-        started: std::time::SystemTime::now(),
-        version: about.version,
-        method: head.method.as_str(),
-        path: head.uri.path_and_query().map_or("", PathAndQuery::as_str),
-        authority: text(authority.as_ref()),
-        scheme,
-        client: exchange.record.borrow().client,
-        cluster: Some(&cluster.config.stats_name),
-        route: exchange
-            .chosen
-            .get()
-            .map(|(row, _)| row.route.name.as_str()),
-        ..super::record::connection_facts(&exchange.conn)
-    };
-    policy.apply_request(&mut head.headers, &facts);
-}
-
-fn text(value: Option<&HeaderValue>) -> &str {
-    value
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-}
-
-/// Makes the URI origin-form, with a new path and query if there is one.
-fn set_path(uri: &mut Uri, path: Option<String>) -> Result<(), Reply> {
-    let path = match path {
-        Some(path) => Some(
-            PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_| Reply::bad_path())?,
-        ),
-        None if uri.authority().is_some() || uri.scheme().is_some() => Some(
-            uri.path_and_query()
-                .cloned()
-                .unwrap_or_else(|| PathAndQuery::from_static("/")),
-        ),
-        None => None,
-    };
-    if let Some(path) = path {
-        *uri = Uri::from(path);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
