@@ -22,6 +22,10 @@ mod association;
 mod auth;
 #[path = "data_path/auth_cors.rs"]
 mod auth_cors;
+#[path = "data_path/auth_grpc.rs"]
+mod auth_grpc;
+#[path = "data_path/auth_grpc_faults.rs"]
+mod auth_grpc_faults;
 #[path = "data_path/breakers.rs"]
 mod breakers;
 #[path = "data_path/compression.rs"]

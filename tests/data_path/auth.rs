@@ -119,7 +119,7 @@ async fn guarded(judge: &Judge, spec: &str) -> Gate {
     asks(case, "auth", judge, spec).start().await
 }
 
-async fn post(gate: &Gate, path: &str, body: &str) -> Answer {
+pub(crate) async fn post(gate: &Gate, path: &str, body: &str) -> Answer {
     let mut client = Client::connect(gate.address(8080)).await.unwrap();
     let body = Bytes::from(body.to_owned());
     within(client.request("POST", "t", path, &[], body))

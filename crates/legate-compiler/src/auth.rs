@@ -10,12 +10,13 @@ use std::sync::Arc;
 use legate_api::mapping::MappingSpec;
 use legate_api::services::AuthServiceSpec;
 use legate_api::{Body, Kind, Object, ObjectKey, WrittenAs};
-use legate_config::auth::{Auth, AuthTarget};
+use legate_config::auth::{Auth, AuthProtocol, AuthTarget};
 use legate_config::snapshot::Origin;
 use legate_config::{Diagnostic, Effect};
 
 use crate::codes;
-use crate::lower::{Changes, Lowered, Report};
+use crate::group::Member;
+use crate::lower::{Changes, Lowered, Report, parse_breakers};
 use crate::resolve::{Context, Dependency, Upstream, resolve, settle};
 use crate::resources::Held;
 use crate::select::{self, object_ref, order};
@@ -36,8 +37,6 @@ pub(crate) enum AuthState {
     /// Nothing.
     #[default]
     Open,
-    /// Somebody would have to be asked in a way that is not supported yet.
-    Unsupported,
     /// They are checked, or refused.
     Guarded {
         /// The policy.
@@ -52,7 +51,6 @@ struct Version {
     spec: Option<AuthServiceSpec>,
     settings: Option<Settings>,
     upstream: Option<Arc<Upstream>>,
-    unsupported: bool,
     diagnostics: Vec<Diagnostic>,
     dependencies: Vec<Dependency>,
 }
@@ -80,13 +78,6 @@ pub(crate) fn auth(context: &Context<'_>) -> AuthPass {
         return pass;
     };
     let first = pass.candidate(key, held, spec, Effect::Answering(500), context);
-    if first.version.unsupported {
-        pass.state = AuthState::Unsupported;
-        for (key, _) in members {
-            pass.differs(key, &object_ref(&first.key), "proto", Effect::Dropped);
-        }
-        return pass;
-    }
     let founder = first.version.spec.as_ref().unwrap_or(spec);
     let Some(settings) = &first.version.settings else {
         pass.refuse(&first.key);
@@ -96,14 +87,15 @@ pub(crate) fn auth(context: &Context<'_>) -> AuthPass {
     let mut upstreams: Vec<Arc<Upstream>> = first.version.upstream.iter().cloned().collect();
     for (key, held) in members {
         let member = pass.candidate(key, held, founder, Effect::Dropped, context);
-        if member.version.unsupported {
-            pass.differs(key, &object_ref(&first.key), "proto", Effect::Dropped);
-            continue;
-        }
         let (Some(other), Some(upstream)) = (&member.version.settings, &member.version.upstream)
         else {
             continue;
         };
+        // It would not understand the question.
+        if other.protocol != settings.protocol {
+            pass.differs(key, &object_ref(&first.key), "proto", Effect::Dropped);
+            continue;
+        }
         let others = member.version.spec.as_ref().unwrap_or(founder);
         if let Some(field) = settings.difference(other, founder, others) {
             pass.differs(key, &object_ref(&first.key), field, Effect::FieldIgnored);
@@ -147,10 +139,39 @@ fn name(key: &ObjectKey) -> String {
 // === impl AuthState ===
 
 impl AuthState {
+    /// Says that nobody is told what a Mapping wants the check to know.
+    pub(crate) fn unused_context(&self, member: &Member) -> Option<Diagnostic> {
+        member.lowered.spec()?.auth_context_extensions.as_ref()?;
+        let why = match self {
+            _ if member.lowered.shadow => "a shadow's requests are not checked",
+            _ if member.lowered.redirect.is_some() => "a redirect is not checked",
+            _ if member.bypasses_auth() => "the Mapping is not checked",
+            Self::Open => "there is no AuthService",
+            Self::Guarded { auth, .. } if matches!(**auth, Auth::Refuse { .. }) => return None,
+            Self::Guarded { .. } if self.is_grpc() => return None,
+            Self::Guarded { .. } => "an HTTP check carries none",
+        };
+        let diagnostic = Diagnostic::new(
+            codes::W_IGNORED,
+            member.lowered.origin.object.clone(),
+            "spec.auth_context_extensions",
+            format!("`auth_context_extensions` has no effect: {why}"),
+        );
+        Some(diagnostic.effect(Effect::FieldIgnored))
+    }
+
+    /// Whether checks are made over gRPC.
+    pub(crate) fn is_grpc(&self) -> bool {
+        let Self::Guarded { auth, .. } = self else {
+            return false;
+        };
+        matches!(&**auth, Auth::Check(check) if check.protocol == AuthProtocol::Grpc)
+    }
+
     /// Whether both do the same to requests, key material included.
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Open, Self::Open) | (Self::Unsupported, Self::Unsupported) => true,
+            (Self::Open, Self::Open) => true,
             (
                 Self::Guarded { auth, upstreams },
                 Self::Guarded {
@@ -193,11 +214,7 @@ impl AuthPass {
         context: &Context<'_>,
     ) -> Candidate {
         let mut version = evaluate(key, &held.current, founder, context);
-        let mut outcome = if version.unsupported {
-            Effect::Dropped
-        } else {
-            refused
-        };
+        let mut outcome = refused;
         let mut diagnostics = std::mem::take(&mut version.diagnostics);
         self.dependencies.append(&mut version.dependencies);
         if version.settings.is_none()
@@ -271,7 +288,6 @@ fn evaluate(
         spec: None,
         settings: None,
         upstream: None,
-        unsupported: false,
         diagnostics: Vec::new(),
         dependencies: Vec::new(),
     };
@@ -279,25 +295,14 @@ fn evaluate(
     let Some(spec) = spec(object).filter(|_| !object.is_rejected()) else {
         return version;
     };
-    if spec.v2_explicit_tls.is_some() && object.written_as == WrittenAs::V3Alpha1 {
-        report.notice(
-            codes::I_CONVERTED,
-            "spec.v2ExplicitTLS",
-            "this is left over from a conversion and has no effect",
-        );
-    }
-    if settings::unsupported(spec, &mut report) {
-        version.unsupported = true;
-        version.diagnostics = report.diagnostics;
-        return version;
-    }
     let settings = settings::read(spec, context.module, &mut report);
-    let service = service(spec, &mut report);
+    let converted = converted(spec, object.written_as, &mut report);
+    let service = service(&converted, &mut report);
     version.diagnostics = report.diagnostics;
     let (Some(settings), Some(service)) = (settings, service) else {
         return version;
     };
-    let lowered = lowered(key, object, founder, service);
+    let lowered = lowered(key, object, founder, &settings, service);
     let mut resolved = resolve(&lowered, context);
     version.dependencies = resolved.dependencies;
     for diagnostic in &mut resolved.diagnostics {
@@ -312,8 +317,65 @@ fn evaluate(
     version
 }
 
+/// The service as it was written before a conversion webhook replaced its scheme (spec/services
+/// §0.2). A TLSContext stays in force whatever the residue says: nothing is downgraded.
+fn converted(
+    spec: &AuthServiceSpec,
+    written_as: WrittenAs,
+    report: &mut Report,
+) -> AuthServiceSpec {
+    let mut converted = spec.clone();
+    // Our own decoding of v2 remembers there what it has already put into the service.
+    let residue = spec.v2_explicit_tls.as_ref();
+    let Some(residue) = residue.filter(|_| written_as == WrittenAs::V3Alpha1) else {
+        return converted;
+    };
+    let bare = spec
+        .auth_service
+        .split_once("://")
+        .map_or(spec.auth_service.as_str(), |(_, rest)| rest);
+    let scheme = residue.service_scheme.as_deref();
+    let scheme = scheme.filter(|scheme| !scheme.is_empty());
+    let context = spec.tls.as_deref().is_some_and(|name| !name.is_empty());
+    let scheme = match residue.tls.as_deref() {
+        Some("bool:true") => Some("https://"),
+        Some("bool:false") if !context => scheme.or(Some("")),
+        _ => scheme,
+    };
+    if let Some(scheme) = scheme {
+        let separator = if scheme.is_empty() || scheme.ends_with("://") {
+            ""
+        } else {
+            "://"
+        };
+        converted.auth_service = format!("{scheme}{separator}{bare}");
+    }
+    report.notice(
+        codes::I_CONVERTED,
+        "spec.v2ExplicitTLS",
+        "this is left over from a conversion, and says how the service is reached",
+    );
+    converted
+}
+
+/// Where Ambassador Edge Stack applies its Filters: beside Envoy, in the same pod.
+fn is_edge_stack(service: &Service) -> bool {
+    let here = matches!(service.host.to_string().as_str(), "127.0.0.1" | "localhost");
+    here && service.port == Some(8500)
+}
+
 fn service(spec: &AuthServiceSpec, report: &mut Report) -> Option<Service> {
     match Service::parse(&spec.auth_service) {
+        Ok(service) if is_edge_stack(&service) => {
+            report.fatal_with_help(
+                codes::E_AUTH_CONFIG,
+                "spec.auth_service",
+                "this is the address of Ambassador Edge Stack's own process, which applies Filters \
+                 and FilterPolicies; those are not supported yet",
+                "point it at an authorisation service of your own",
+            );
+            None
+        }
         Ok(service) => {
             if let Some(dropped) = &service.dropped {
                 report.ignored(
@@ -341,6 +403,7 @@ fn lowered(
     key: &ObjectKey,
     object: &Arc<Object>,
     founder: &AuthServiceSpec,
+    settings: &Settings,
     service: Service,
 ) -> Lowered {
     let text = |c: char| {
@@ -355,6 +418,7 @@ fn lowered(
     let mapping = MappingSpec {
         service: written.to_owned(),
         tls: founder.tls.clone(),
+        grpc: Some(settings.protocol == AuthProtocol::Grpc),
         stats_name: Some(stats_name.unwrap_or_else(|| written.chars().map(text).collect())),
         ..MappingSpec::default()
     };
@@ -373,7 +437,13 @@ fn lowered(
         matching: None,
         weight: None,
         shadow: false,
-        changes: Changes::default(),
+        changes: Changes {
+            breakers: founder
+                .circuit_breakers
+                .as_deref()
+                .map(|list| parse_breakers(list).0),
+            ..Changes::default()
+        },
         service: Some(service),
         redirect: None,
     }

@@ -30,6 +30,8 @@ codes! {
     E_AUTH_CONFIG = "E-AUTH-CONFIG";
     /// AuthServices of one instance that differ; the oldest one's settings count.
     E_AUTH_SETTINGS = "E-AUTH-SETTINGS";
+    /// A gRPC AuthService that does not say which version of the protocol it speaks; `v3` is assumed.
+    W_AUTH_PROTOCOL = "W-AUTH-PROTOCOL";
     /// A field that has no effect here.
     W_IGNORED = "W-IGNORED";
     /// A field or kind that is not honoured yet.

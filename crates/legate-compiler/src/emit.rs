@@ -30,6 +30,9 @@ pub(crate) struct Store {
     pub(crate) ca_bundles: Counted<CaKey, CaBundle>,
 }
 
+/// What a row refers to.
+pub(crate) type Uses<'a> = (&'a [(PolicyKey, Entry<PolicySet>)], &'a [Arc<Upstream>]);
+
 /// Entries that leave when nobody uses them any more; `X` is kept beside each.
 #[derive(Debug)]
 pub(crate) struct Counted<K, T, X = ()> {
@@ -110,10 +113,20 @@ impl Store {
     /// what both use stays.
     pub(crate) fn add(&mut self, row: &Row, resources: &Resources, index: &EndpointIndex) {
         put(&mut self.routes, row.key.clone(), row.route.clone());
-        for (key, entry) in &row.policies {
+        self.acquire((&row.policies, &row.upstreams), resources, index);
+    }
+
+    /// Counts what a row uses.
+    pub(crate) fn acquire(
+        &mut self,
+        (policies, upstreams): Uses<'_>,
+        resources: &Resources,
+        index: &EndpointIndex,
+    ) {
+        for (key, entry) in policies {
             self.policies.acquire_entry(key, entry);
         }
-        for upstream in &row.upstreams {
+        for upstream in upstreams {
             self.add_upstream(upstream, resources, index);
         }
     }
@@ -136,10 +149,15 @@ impl Store {
 
     /// Gives back what a row uses. The route itself stays: see [`Store::remove_route`].
     pub(crate) fn release(&mut self, row: &Row) {
-        for (key, _) in &row.policies {
+        self.give_back((&row.policies, &row.upstreams));
+    }
+
+    /// Gives uses back.
+    pub(crate) fn give_back(&mut self, (policies, upstreams): Uses<'_>) {
+        for (key, _) in policies {
             self.policies.release(key);
         }
-        for upstream in &row.upstreams {
+        for upstream in upstreams {
             self.clusters.release(&upstream.key);
             self.endpoint_sets
                 .release(&upstream.cluster.value.endpoints);

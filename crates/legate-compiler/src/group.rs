@@ -95,6 +95,11 @@ pub(crate) type Headers = HeaderInput;
 /// Assembles a group. Members come in name order.
 pub(crate) fn assemble(members: &[&Member], context: &GroupContext<'_>) -> Assembled {
     let mut diagnostics = Vec::new();
+    diagnostics.extend(
+        members
+            .iter()
+            .filter_map(|it| context.auth.unused_context(it)),
+    );
     let (shadows, members): (Vec<&Member>, Vec<&Member>) =
         members.iter().partition(|member| member.lowered.shadow);
     let in_range = |member: &&&Member| {

@@ -42,10 +42,25 @@ pub(crate) fn policy(
             AuthState::Guarded { auth, .. } if !member.bypasses_auth() => Some(Arc::clone(auth)),
             _ => None,
         },
+        auth_context: auth_context(member, context.auth),
         priority: merged.priority,
         retry: merged.retry.unwrap_or(context.module.retry),
     };
     context.policies.intern(policy)
+}
+
+/// What a check over gRPC is told about the route.
+fn auth_context(member: &Member, auth: &AuthState) -> Vec<(String, String)> {
+    if member.bypasses_auth() || !auth.is_grpc() {
+        return Vec::new();
+    }
+    let spec = member.lowered.spec();
+    let written = spec.and_then(|spec| spec.auth_context_extensions.as_ref());
+    written
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// Bundles made in this run: most Mappings share a few, which are then hashed once.

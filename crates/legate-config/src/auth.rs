@@ -19,7 +19,7 @@ pub enum Auth {
     },
 }
 
-/// A check by an HTTP request.
+/// A check: what is sent, and what its answer does.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthCheck {
@@ -27,6 +27,10 @@ pub struct AuthCheck {
     pub names: Vec<String>,
     /// Who can be asked, in turn.
     pub targets: Vec<AuthTarget>,
+    /// What is spoken to them. Over gRPC the lists of headers, the prefix and the fixed headers mean
+    /// nothing, and are empty.
+    #[serde(default, skip_serializing_if = "AuthProtocol::is_http")]
+    pub protocol: AuthProtocol,
     /// Milliseconds for the whole check, connecting included; never 0.
     pub timeout_ms: u64,
     /// Put before the path as it is.
@@ -47,6 +51,25 @@ pub struct AuthCheck {
     pub allow_on_error: bool,
     /// Status when the check itself fails and requests do not pass then.
     pub status_on_error: u16,
+}
+
+/// What is spoken to those that are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthProtocol {
+    /// An HTTP request whose status decides.
+    #[default]
+    Http,
+    /// `envoy.service.auth.v3`.
+    Grpc,
+}
+
+impl AuthProtocol {
+    /// Whether it is the one that nobody needs to name.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        *self == Self::Http
+    }
 }
 
 /// Who is asked.

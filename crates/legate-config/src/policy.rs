@@ -39,6 +39,9 @@ pub struct PolicySet {
     /// Who is asked before anything goes upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Arc<Auth>>,
+    /// What a check over gRPC is told about the route, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub auth_context: Vec<(String, String)>,
     /// Which of the cluster's circuit breakers count the requests.
     #[serde(default, skip_serializing_if = "Priority::is_default")]
     pub priority: Priority,

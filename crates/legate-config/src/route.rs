@@ -209,6 +209,13 @@ pub enum Action {
     Redirect(Redirect),
     /// Answer for a probe from the process's own state.
     Probe(ProbeKind),
+    /// Answer for a probe, once whoever is asked about requests lets it pass.
+    GuardedProbe {
+        /// Which one.
+        probe: ProbeKind,
+        /// The policies: who is asked.
+        policies: PolicyKey,
+    },
     /// The defined answer of an object that could not be honoured.
     Fail(Fail),
 }

@@ -38,7 +38,7 @@ macro_rules! simple_operators {
             Response(String, Option<String>),
             /// `TRAILER(name[?alternative])`: a response trailer.
             Trailer(String, Option<String>),
-            /// `DYNAMIC_METADATA(…)`: we keep none, so always missing.
+            /// `DYNAMIC_METADATA(namespace[:key…])`: what an external check said for access logs.
             DynamicMetadata(String),
             $($(#[$doc])* $variant,)*
         }

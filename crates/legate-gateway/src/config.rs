@@ -27,8 +27,8 @@ pub(crate) enum Plan {
     Forward(Vec<Target>, Option<Mirror>),
     /// Redirect.
     Redirect(CompiledRedirect),
-    /// Answer for a probe.
-    Probe(ProbeKind),
+    /// Answer for a probe, perhaps after a check.
+    Probe(ProbeKind, Option<Guard>),
     /// Answer with a failure.
     Fail(Fail),
 }
@@ -47,6 +47,15 @@ pub(crate) enum Target {
     },
     /// A failure that keeps its share.
     Fail(Fail),
+}
+
+/// Who is asked before a probe is answered.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    /// The policies: the check.
+    pub(crate) policy: Arc<CompiledPolicy>,
+    /// The clusters that the check asks, in its order.
+    pub(crate) asked: Box<[Option<Arc<ClusterHandle>>]>,
 }
 
 /// Where copies of requests go.
@@ -203,6 +212,10 @@ impl Builder {
         let keys: BTreeSet<&ClusterKey> = asked.flat_map(CompiledAuth::clusters).collect();
         keys.into_iter()
             .filter_map(|key| self.clusters.get(key).cloned())
+            // Shown with zeros before the first check.
+            .inspect(|cluster| {
+                cluster.auth();
+            })
             .collect()
     }
 
@@ -227,7 +240,17 @@ impl Builder {
                     Plan::Fail(broken())
                 }
             },
-            Action::Probe(kind) => Plan::Probe(*kind),
+            Action::Probe(kind) => Plan::Probe(*kind, None),
+            Action::GuardedProbe { probe, policies } => match self.policies.get(policies) {
+                Some(policy) => {
+                    let guard = Guard {
+                        policy: Arc::clone(policy),
+                        asked: self.asked(policy),
+                    };
+                    Plan::Probe(*probe, Some(guard))
+                }
+                None => Plan::Fail(broken()),
+            },
             Action::Fail(fail) => Plan::Fail(fail.clone()),
         }
     }
@@ -240,6 +263,12 @@ impl Builder {
         cluster
     }
 
+    /// The clusters that a policy's check asks.
+    fn asked(&self, policy: &CompiledPolicy) -> Box<[Option<Arc<ClusterHandle>>]> {
+        let asked = policy.auth.iter().flat_map(|auth| auth.clusters());
+        asked.map(|cluster| self.cluster(cluster)).collect()
+    }
+
     fn mirror(&self, mirror: &legate_config::route::Mirror) -> Option<Mirror> {
         Some(Mirror {
             cluster: self.cluster(&mirror.cluster)?,
@@ -250,14 +279,11 @@ impl Builder {
     fn target(&self, destination: &Destination) -> Target {
         match destination {
             Destination::Cluster { cluster, policies } => match self.policies.get(policies) {
-                Some(policy) => {
-                    let asked = policy.auth.iter().flat_map(|auth| auth.clusters());
-                    Target::Cluster {
-                        cluster: self.cluster(cluster),
-                        policy: Arc::clone(policy),
-                        asked: asked.map(|cluster| self.cluster(cluster)).collect(),
-                    }
-                }
+                Some(policy) => Target::Cluster {
+                    cluster: self.cluster(cluster),
+                    policy: Arc::clone(policy),
+                    asked: self.asked(policy),
+                },
                 // Never without its policies: they may protect the upstream.
                 None => Target::Fail(broken()),
             },

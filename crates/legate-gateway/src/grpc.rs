@@ -9,7 +9,9 @@
 //! they do not name are skipped.
 
 pub(crate) mod auth;
+#[allow(dead_code, reason = "for active health checks")]
 pub(crate) mod health;
+#[allow(dead_code, reason = "for rate limits")]
 pub(crate) mod ratelimit;
 pub(crate) mod types;
 

@@ -27,7 +27,6 @@ mod drain;
 mod error;
 pub mod gateway;
 mod gather;
-#[allow(dead_code, reason = "policies over gRPC come one after the other")]
 mod grpc;
 mod http;
 mod listener;

@@ -4,6 +4,7 @@
 //! Labels are bounded: listeners, classes of status codes, flags; never a host, path, route or
 //! client. Nothing here knows the pipeline; it is told.
 
+mod auth;
 mod clusters;
 mod collector;
 mod shard;
@@ -22,6 +23,7 @@ use prometheus_client::registry::Registry;
 
 use crate::reply::{Flag, Flags};
 use crate::upstream::Upstreams;
+pub(crate) use auth::{AuthCounters, AuthResult};
 pub(crate) use shard::shard_index;
 use shard::{Counters, Sharded};
 
@@ -64,34 +66,6 @@ impl HandshakeResult {
     ];
 }
 
-/// How a check of external authorisation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AuthResult {
-    /// The request may pass.
-    Ok,
-    /// It may not.
-    Denied,
-    /// The check failed, and the request was refused.
-    Error,
-    /// The check took too long, and the request was refused.
-    Timeout,
-    /// The check failed, and the request passed.
-    FailureModeAllowed,
-    /// The answer could not be used.
-    Invalid,
-}
-
-impl AuthResult {
-    const LABELS: [&'static str; 6] = [
-        "ok",
-        "denied",
-        "error",
-        "timeout",
-        "failure_mode_allowed",
-        "invalid",
-    ];
-}
-
 /// All metrics of a process's data plane.
 pub struct Metrics {
     listeners: RwLock<BTreeMap<String, Arc<ListenerMetrics>>>,
@@ -100,7 +74,6 @@ pub struct Metrics {
     /// By flag, and those without any.
     flags: Sharded<{ Flag::ALL.len() + 1 }>,
     handshakes: Sharded<{ HandshakeResult::LABELS.len() }>,
-    auth: Sharded<{ AuthResult::LABELS.len() }>,
     log_dropped: AtomicU64,
     generation: AtomicU64,
     root: RwLock<Hash128>,
@@ -128,7 +101,6 @@ impl Metrics {
             upstream: Sharded::new(shards),
             flags: Sharded::new(shards),
             handshakes: Sharded::new(shards),
-            auth: Sharded::new(shards),
             log_dropped: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             root: RwLock::default(),
@@ -188,11 +160,6 @@ impl Metrics {
     /// A TLS handshake ended.
     pub(crate) fn tls_handshake(&self, result: HandshakeResult) {
         self.handshakes.add(result as usize, 1);
-    }
-
-    /// A check of external authorisation ended.
-    pub(crate) fn auth(&self, result: AuthResult) {
-        self.auth.add(result as usize, 1);
     }
 
     /// Lines of the access log were dropped.

@@ -40,6 +40,8 @@ use legate_config::cluster::{Breakers, Cluster, TcpKeepalive, UpstreamProtocol, 
 use legate_config::{ClusterKey, EndpointSetKey, Hash128, Snapshot};
 use parking_lot::Mutex;
 
+use crate::metrics::AuthCounters;
+
 pub(crate) use self::body::UpstreamBody;
 pub(crate) use self::classify::classify;
 pub use self::cluster::ClusterCounters;
@@ -221,6 +223,16 @@ impl Upstreams {
         let used = registry.clusters.values().filter(|it| it.is_used());
         used.map(|it| (it.config.stats_name.clone(), it.counters()))
             .collect()
+    }
+
+    /// Name in metrics and counters of each cluster that external authorisation asks.
+    pub(crate) fn asked(&self) -> Vec<(String, Arc<AuthCounters>)> {
+        let registry = self.registry.lock();
+        let asked = registry.clusters.values().filter_map(|it| {
+            let counters = Arc::clone(it.asked()?);
+            Some((it.config.stats_name.clone(), counters))
+        });
+        asked.collect()
     }
 
     /// All clusters, in key order.

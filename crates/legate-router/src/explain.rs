@@ -199,7 +199,9 @@ fn without<'a, P>(
 fn target_name<P>(row: &Row<P>, target: usize) -> Option<String> {
     match &row.route.action {
         Action::Forward(split) => split.targets.get(target).map(|target| target.name.clone()),
-        Action::Redirect(_) | Action::Probe(_) | Action::Fail(_) => None,
+        Action::Redirect(_) | Action::Probe(_) | Action::GuardedProbe { .. } | Action::Fail(_) => {
+            None
+        }
     }
 }
 

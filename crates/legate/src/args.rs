@@ -279,6 +279,8 @@ pub struct EchoArgs {
 pub enum EchoRole {
     /// An HTTP AuthService: lets bearer tokens pass and sends them on as `x-user`
     AuthHttp,
+    /// The same over gRPC; it also sends on what the Mapping's `auth_context_extensions` say
+    AuthGrpc,
 }
 
 /// Form of log lines.

@@ -1,5 +1,7 @@
 //! `legate echo`: the demo backend of examples and tests (design §6.1).
 
+mod auth_grpc;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -86,14 +88,18 @@ pub async fn serve(listener: TcpListener, name: String, role: Option<EchoRole>) 
         let _ = stream.set_nodelay(true);
         let backend = Arc::clone(&backend);
         legate_runtime::task::spawn("echo connection", async move {
-            let service = service_fn(move |request| answer(Arc::clone(&backend), request));
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http1().timer(TokioTimer::new());
             builder.http2().timer(TokioTimer::new());
+            let io = TokioIo::new(stream);
             // A client that breaks off is its own business.
-            let _ = builder
-                .serve_connection_with_upgrades(TokioIo::new(stream), service)
-                .await;
+            let _ = if backend.role == Some(EchoRole::AuthGrpc) {
+                let service = service_fn(auth_grpc::answer);
+                builder.serve_connection(io, service).await
+            } else {
+                let service = service_fn(move |request| answer(Arc::clone(&backend), request));
+                builder.serve_connection_with_upgrades(io, service).await
+            };
         });
     }
 }
@@ -165,12 +171,11 @@ fn judge(headers: &HeaderMap) -> Response<Full<Bytes>> {
     let user = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .and_then(|token| HeaderValue::from_str(token.trim()).ok())
-        .filter(|token| !token.is_empty());
+        .and_then(user_of)
+        .and_then(|token| HeaderValue::from_str(token).ok());
     let mut response = Response::new(Full::default());
     let Some(user) = user else {
-        *response.body_mut() = Full::new(Bytes::from_static(b"say who you are\n"));
+        *response.body_mut() = Full::new(Bytes::from_static(WHO.as_bytes()));
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         let scheme = HeaderValue::from_static("Bearer");
         response
@@ -181,6 +186,15 @@ fn judge(headers: &HeaderMap) -> Response<Full<Bytes>> {
     let name = HeaderName::from_static("x-user");
     response.headers_mut().insert(name, user);
     response
+}
+
+/// What somebody without a token is told.
+const WHO: &str = "say who you are\n";
+
+/// The user that an `authorization` header names.
+fn user_of(authorization: &str) -> Option<&str> {
+    let token = authorization.strip_prefix("Bearer ")?.trim();
+    (!token.is_empty()).then_some(token)
 }
 
 fn number_after(path: &str, marker: &str) -> Option<u64> {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use legate_api::services::{AuthProtocol, AuthServiceSpec, ProtocolVersion};
-use legate_config::auth::{AuthBody, AuthCheck, AuthTarget};
+use legate_config::auth::{AuthBody, AuthCheck, AuthProtocol as Spoken, AuthTarget};
+use legate_config::cluster::Breakers;
 
 use crate::codes;
-use crate::lower::{Report, is_header_name};
+use crate::lower::{Report, is_header_name, parse_breakers};
 use crate::module::ModuleSettings;
 
 const TIMEOUT_MS: u64 = 5000;
@@ -53,6 +54,10 @@ const FRAMING: [&str; 9] = [
 pub(super) struct Settings {
     /// Whether `l5d-dst-override` is sent.
     pub(super) linkerd: bool,
+    /// What is spoken.
+    pub(super) protocol: Spoken,
+    /// Limits towards the service; `None` = the Module's.
+    breakers: Option<Breakers>,
     timeout_ms: u64,
     path_prefix: String,
     request_headers: Vec<String>,
@@ -95,6 +100,7 @@ impl Settings {
                 self.status_on_error == other.status_on_error,
             ),
             ("stats_name", first.stats_name == later.stats_name),
+            ("circuit_breakers", self.breakers == other.breakers),
         ];
         fields
             .into_iter()
@@ -107,6 +113,7 @@ impl Settings {
         AuthCheck {
             names,
             targets,
+            protocol: self.protocol,
             timeout_ms: self.timeout_ms,
             path_prefix: self.path_prefix.clone(),
             request_headers: self.request_headers.clone(),
@@ -119,80 +126,131 @@ impl Settings {
     }
 }
 
-/// Whether the check is made in a way that is not supported yet; says so.
-pub(super) fn unsupported(spec: &AuthServiceSpec, report: &mut Report) -> bool {
-    let grpc = spec.proto == Some(AuthProtocol::Grpc);
-    // The old protocol is a mistake, whatever we support.
-    if !grpc || spec.protocol_version == Some(ProtocolVersion::V2) {
-        return false;
-    }
-    report.fatal_with_help(
-        codes::E_UNSUPPORTED,
-        "spec.proto",
-        "gRPC authorisation is not supported yet; routes that would be checked answer 503",
-        "use `proto: http`, or set `bypass_auth: true` where no check is needed",
-    );
-    true
-}
-
 /// Reads the settings; `None` when they are faulty.
-pub(super) fn read(
-    spec: &AuthServiceSpec,
+pub(super) fn read<'a>(
+    spec: &'a AuthServiceSpec,
     module: &ModuleSettings,
     report: &mut Report,
 ) -> Option<Settings> {
-    protocol(spec, report);
-    let body = body(spec, report);
-    let path_prefix = path_prefix(spec, report);
-    let status_on_error = status_on_error(spec, report);
-    if spec.circuit_breakers.is_some() {
-        report.ignored(
-            codes::W_UNSUPPORTED,
-            "spec.circuit_breakers",
-            "`circuit_breakers` of an AuthService are not supported yet",
-        );
+    let protocol = protocol(spec, report);
+    let grpc = protocol == Spoken::Grpc;
+    if grpc {
+        without_effect(spec, report);
     }
+    let (request, answer): (&[&str], &[&str]) = if grpc {
+        (&[], &[])
+    } else {
+        (&REQUEST_HEADERS, &ANSWER_HEADERS)
+    };
+    let of_http = |list: Option<&'a [String]>| list.filter(|_| !grpc);
     let settings = Settings {
-        linkerd: spec
-            .add_linkerd_headers
-            .unwrap_or(module.add_linkerd_headers),
+        protocol,
+        linkerd: !grpc
+            && spec
+                .add_linkerd_headers
+                .unwrap_or(module.add_linkerd_headers),
+        breakers: breakers(spec, report),
         timeout_ms: timeout(spec, report),
-        path_prefix,
+        path_prefix: if grpc {
+            String::new()
+        } else {
+            path_prefix(spec, report)
+        },
         request_headers: names(
-            &REQUEST_HEADERS,
-            spec.allowed_request_headers.as_deref(),
+            request,
+            of_http(spec.allowed_request_headers.as_deref()),
             "spec.allowed_request_headers",
             report,
         ),
         answer_headers: names(
-            &ANSWER_HEADERS,
-            spec.allowed_authorization_headers.as_deref(),
+            answer,
+            of_http(spec.allowed_authorization_headers.as_deref()),
             "spec.allowed_authorization_headers",
             report,
         ),
-        add_headers: add_headers(spec, report),
-        body,
+        add_headers: if grpc {
+            Vec::new()
+        } else {
+            add_headers(spec, report)
+        },
+        body: body(spec, report),
         allow_on_error: spec.failure_mode_allow == Some(true),
-        status_on_error,
+        status_on_error: status_on_error(spec, report),
     };
     report.fault.is_none().then_some(settings)
 }
 
-fn protocol(spec: &AuthServiceSpec, report: &mut Report) {
-    if spec.proto == Some(AuthProtocol::Grpc) {
-        report.fatal_with_help(
+fn protocol(spec: &AuthServiceSpec, report: &mut Report) -> Spoken {
+    if spec.proto != Some(AuthProtocol::Grpc) {
+        if spec.protocol_version.is_some() {
+            report.ignored(
+                codes::W_IGNORED,
+                "spec.protocol_version",
+                "this has no effect on an HTTP check",
+            );
+        }
+        return Spoken::Http;
+    }
+    match spec.protocol_version {
+        Some(ProtocolVersion::V3) => {}
+        Some(ProtocolVersion::V2) => report.fatal_with_help(
             codes::E_AUTH_CONFIG,
             "spec.protocol_version",
             "version `v2` of the gRPC protocol is not spoken any more",
             "write `protocol_version: v3`",
-        );
-    } else if spec.protocol_version.is_some() {
+        ),
+        None => report.notice(
+            codes::W_AUTH_PROTOCOL,
+            "spec.protocol_version",
+            "no version is named, so `v3` is spoken; Emissary refuses all requests then",
+        ),
+    }
+    Spoken::Grpc
+}
+
+/// Names what only an HTTP check has a use for.
+fn without_effect(spec: &AuthServiceSpec, report: &mut Report) {
+    let fields = [
+        ("path_prefix", spec.path_prefix.is_some()),
+        (
+            "allowed_request_headers",
+            spec.allowed_request_headers.is_some(),
+        ),
+        (
+            "allowed_authorization_headers",
+            spec.allowed_authorization_headers.is_some(),
+        ),
+        ("add_auth_headers", spec.add_auth_headers.is_some()),
+        (
+            "add_linkerd_headers",
+            spec.add_linkerd_headers == Some(true),
+        ),
+    ];
+    for (field, _) in fields.iter().filter(|(_, given)| *given) {
         report.ignored(
             codes::W_IGNORED,
-            "spec.protocol_version",
-            "this has no effect on an HTTP check",
+            &format!("spec.{field}"),
+            format!("`{field}` has no effect on a gRPC check, which gets all headers"),
         );
     }
+}
+
+/// A bad limit is a fault: it protects the service that everybody depends on.
+fn breakers(spec: &AuthServiceSpec, report: &mut Report) -> Option<Breakers> {
+    let (breakers, faults) = parse_breakers(spec.circuit_breakers.as_ref()?);
+    for fault in faults {
+        let mut path = format!("spec.circuit_breakers[{}]", fault.index);
+        if !fault.field.is_empty() {
+            path.push('.');
+            path.push_str(fault.field);
+        }
+        if fault.skipped {
+            report.ignored(codes::W_IGNORED, &path, fault.message);
+        } else {
+            report.fatal(codes::E_POLICY_BREAKER, &path, fault.message);
+        }
+    }
+    Some(breakers)
 }
 
 fn body(spec: &AuthServiceSpec, report: &mut Report) -> Option<AuthBody> {

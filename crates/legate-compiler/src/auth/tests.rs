@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use legate_config::auth::{Auth, AuthCheck};
+use legate_config::auth::{Auth, AuthCheck, AuthProtocol};
+use legate_config::cluster::{Cluster, UpstreamProtocol};
+use legate_config::route::{Action, ProbeKind};
 use serde_json::{Value, json};
 
 use crate::testing::{crd, mapping};
@@ -30,12 +32,13 @@ fn compiler(services: impl IntoIterator<Item = legate_api::Object>) -> Compiler 
     compiler
 }
 
-/// The only policy's check.
+/// The check of all policies, the probes' included.
 fn auth(c: &Compilation) -> Arc<Auth> {
-    let mut policies = c.snapshot.policies.iter();
-    let (_, entry) = policies.next().expect("a policy");
-    assert!(policies.next().is_none());
-    Arc::clone(entry.value.auth.as_ref().expect("a check"))
+    let policies = c.snapshot.policies.iter();
+    let mut checks = policies.map(|(_, entry)| entry.value.auth.clone().expect("a check"));
+    let first = checks.next().expect("a policy");
+    assert!(checks.all(|other| other == first));
+    first
 }
 
 fn check(c: &Compilation) -> AuthCheck {
@@ -57,6 +60,7 @@ fn problems(c: &Compilation) -> Vec<String> {
     c.diagnostics
         .iter()
         .filter(about)
+        .filter(|item| item.code != crate::codes::I_NOT_IN_FOLDER)
         .map(|item| format!("{} {}", item.code.as_str(), item.path))
         .collect()
 }
@@ -137,4 +141,210 @@ fn a_service_of_the_check_is_wanted() {
     let mut compiler = compiler([service("a", json!({"auth_service": "check.apps:80"}))]);
     compiler.compile();
     assert!(compiler.wants_service("apps", "check"));
+}
+
+fn asked(c: &Compilation) -> Vec<Arc<Cluster>> {
+    let find = |key: &legate_config::ClusterKey| c.snapshot.clusters.entry(key).unwrap();
+    let targets = check(c).targets;
+    targets
+        .iter()
+        .map(|target| Arc::clone(&find(&target.cluster).value))
+        .collect()
+}
+
+#[test]
+fn grpc_has_settings_of_its_own() {
+    let spec = json!({
+        "auth_service": "a", "proto": "grpc", "protocol_version": "v3",
+        "path_prefix": "no path", "allowed_request_headers": ["x"], "add_linkerd_headers": true,
+        "allowed_authorization_headers": ["y"], "add_auth_headers": {"z": "1"},
+    });
+    let c = compiler([service("a", spec)]).compile();
+    let found = check(&c);
+    assert_eq!(found.protocol, AuthProtocol::Grpc);
+    assert_eq!(found.path_prefix, "");
+    assert!(found.request_headers.is_empty() && found.answer_headers.is_empty());
+    assert!(found.add_headers.is_empty() && found.targets[0].linkerd_dst.is_none());
+    assert_eq!(asked(&c)[0].protocol, UpstreamProtocol::Http2);
+    let mut said = problems(&c);
+    said.sort();
+    let fields = [
+        "add_auth_headers",
+        "add_linkerd_headers",
+        "allowed_authorization_headers",
+        "allowed_request_headers",
+        "path_prefix",
+    ];
+    let expected: Vec<String> = fields
+        .iter()
+        .map(|field| format!("W-IGNORED spec.{field}"))
+        .collect();
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn the_version_of_the_protocol() {
+    let spec =
+        |version: Value| json!({"auth_service": "a", "proto": "grpc", "protocol_version": version});
+    let c = compiler([service("a", spec(Value::Null))]).compile();
+    assert_eq!(check(&c).protocol, AuthProtocol::Grpc);
+    assert_eq!(problems(&c), ["W-AUTH-PROTOCOL spec.protocol_version"]);
+    let c = compiler([service("a", spec("v2".into()))]).compile();
+    assert!(refuses(&c));
+    assert_eq!(problems(&c), ["E-AUTH-CONFIG spec.protocol_version"]);
+}
+
+#[test]
+fn who_speaks_another_protocol_is_not_asked() {
+    let c = compiler([
+        service("a", json!({"auth_service": "a"})),
+        service(
+            "b",
+            json!({"auth_service": "b", "proto": "grpc", "protocol_version": "v3"}),
+        ),
+    ])
+    .compile();
+    assert_eq!(check(&c).names, ["default/a"]);
+    assert_eq!(problems(&c), ["E-AUTH-SETTINGS spec.proto"]);
+}
+
+#[test]
+fn limits_are_the_oldest_ones() {
+    let limit = |count: u32| json!([{"max_requests": count}]);
+    let c = compiler([
+        service(
+            "a",
+            json!({"auth_service": "a", "circuit_breakers": limit(7)}),
+        ),
+        service(
+            "b",
+            json!({"auth_service": "b", "circuit_breakers": limit(8)}),
+        ),
+    ])
+    .compile();
+    let limits: Vec<u32> = asked(&c)
+        .iter()
+        .map(|cluster| cluster.breakers.default.max_requests)
+        .collect();
+    assert_eq!(limits, [7, 7]);
+    assert_eq!(problems(&c), ["E-AUTH-SETTINGS spec.circuit_breakers"]);
+    let bad = json!({"auth_service": "a", "circuit_breakers": [{"max_requests": -1}]});
+    let c = compiler([service("a", bad)]).compile();
+    assert!(refuses(&c));
+    assert!(problems(&c)[0].ends_with("spec.circuit_breakers[0].max_requests"));
+}
+
+#[test]
+fn residue_of_a_conversion_says_how_the_service_is_reached() {
+    for (auth_service, residue, tls) in [
+        ("a", json!({"tls": "bool:true"}), true),
+        ("https://a", json!({"tls": "bool:false"}), false),
+        (
+            "https://a",
+            json!({"serviceScheme": "http://", "tls": "bool:true"}),
+            true,
+        ),
+        ("https://a", json!({"serviceScheme": "http://"}), false),
+        (
+            "a",
+            json!({"serviceScheme": "https://", "tls": "null"}),
+            true,
+        ),
+        ("https://a", json!({"tls": "string"}), true),
+    ] {
+        let spec = json!({"auth_service": auth_service, "v2ExplicitTLS": residue});
+        let c = compiler([service("a", spec)]).compile();
+        assert_eq!(asked(&c)[0].tls.is_some(), tls, "{auth_service} {residue}");
+        assert_eq!(problems(&c), ["I-CONVERTED spec.v2ExplicitTLS"]);
+    }
+}
+
+#[test]
+fn edge_stacks_own_address_closes() {
+    for address in ["127.0.0.1:8500", "localhost:8500", "http://127.0.0.1:8500"] {
+        let c = compiler([service("a", json!({"auth_service": address}))]).compile();
+        assert!(refuses(&c), "{address}");
+        assert!(
+            c.diagnostics.iter().any(|item| {
+                item.code == crate::codes::E_AUTH_CONFIG && item.message.contains("Filters")
+            }),
+            "{address}"
+        );
+    }
+    let c = compiler([service("a", json!({"auth_service": "127.0.0.1:8501"}))]).compile();
+    assert_eq!(check(&c).names, ["default/a"]);
+}
+
+/// Probes on the gateway's ports are checked like all else, but for when nobody can be asked.
+#[test]
+fn probes_are_checked() {
+    let probes = |c: &Compilation| -> Vec<bool> {
+        let routes = c.snapshot.routes.iter();
+        let guarded = routes.filter_map(|(_, entry)| match &entry.value.action {
+            Action::Probe(_) => Some(false),
+            Action::GuardedProbe { policies, .. } => {
+                assert!(
+                    c.snapshot
+                        .policies
+                        .get(policies.as_str())
+                        .unwrap()
+                        .auth
+                        .is_some()
+                );
+                Some(true)
+            }
+            _ => None,
+        });
+        guarded.collect()
+    };
+    let mut compiler = compiler([]);
+    assert_eq!(probes(&compiler.compile()), [false, false]);
+    compiler.upsert(service("a", json!({"auth_service": "a"})));
+    let c = compiler.compile();
+    assert_eq!(probes(&c), [true, true]);
+    assert!(c.snapshot.routes.iter().any(|(_, entry)| matches!(
+        entry.value.action,
+        Action::GuardedProbe {
+            probe: ProbeKind::Ready,
+            ..
+        }
+    )));
+    assert!(compiler.audit().is_ok());
+    compiler.upsert(service("a", json!({"auth_service": "b"})));
+    compiler.compile();
+    assert!(compiler.audit().is_ok());
+    let key = service("a", json!({"auth_service": "a"})).key();
+    compiler.remove(&key);
+    let c = compiler.compile();
+    assert_eq!(probes(&c), [false, false]);
+    assert!(compiler.audit().is_ok());
+    assert_eq!(c.snapshot.policies.iter().count(), 1);
+    compiler.upsert(service("a", json!({"auth_service": "ftp://a"})));
+    assert_eq!(probes(&compiler.compile()), [false, false]);
+}
+
+#[test]
+fn what_a_mapping_tells_the_check() {
+    let told = |spec: Value, extra: Value| {
+        let mut compiler = compiler([service("a", spec)]);
+        let mut fields = json!({"auth_context_extensions": {"team": "a"}});
+        for (name, value) in extra.as_object().unwrap() {
+            fields[name] = value.clone();
+        }
+        compiler.upsert(mapping("m", "/", fields));
+        let c = compiler.compile();
+        let policies = c.snapshot.policies.iter();
+        let told = policies
+            .map(|(_, entry)| entry.value.auth_context.len())
+            .sum();
+        let ignored = c
+            .diagnostics
+            .iter()
+            .any(|item| item.path == "spec.auth_context_extensions");
+        (told, ignored)
+    };
+    let grpc = || json!({"auth_service": "a", "proto": "grpc", "protocol_version": "v3"});
+    assert_eq!(told(grpc(), json!({})), (1, false));
+    assert_eq!(told(grpc(), json!({"bypass_auth": true})), (0, true));
+    assert_eq!(told(json!({"auth_service": "a"}), json!({})), (0, true));
 }

@@ -9,7 +9,7 @@ use legate_config::{Entry, RouteKey, RouteSetKey, Table};
 
 use super::fragment::Fragment;
 use super::passes::{Engine, Work};
-use super::probes;
+use super::probes::{self, Probes, Surroundings};
 use crate::attach::{HostTable, SetKey};
 use crate::emit::{Store, put};
 use crate::endpoints::EndpointIndex;
@@ -33,8 +33,8 @@ pub(super) struct Groups {
     /// Hosts whose sets changed in this run.
     pub(super) changed_hosts: BTreeSet<usize>,
     pub(super) store: Store,
-    /// Whether there are internal rows.
-    pub(super) internal: bool,
+    /// The internal rows.
+    pub(super) internal: Probes,
     /// Members of the groups that this run assembled, unless those were all.
     pub(super) touched: Vec<ObjectKey>,
 }
@@ -305,9 +305,20 @@ impl Engine {
             resources,
             endpoints: &self.endpoints,
         };
-        if work.module {
-            let (sets, routes) = (&mut self.groups.route_sets, &mut self.groups.store.routes);
-            self.groups.internal = probes::update(&module.settings, sets, routes);
+        if work.module || work.group_all {
+            let around = Surroundings {
+                auth: &self.auth.state,
+                resources,
+                endpoints: &self.endpoints,
+            };
+            let groups = &mut self.groups;
+            probes::update(
+                &mut groups.internal,
+                &module.settings,
+                &around,
+                &mut groups.route_sets,
+                &mut groups.store,
+            );
         }
         self.groups.update(&self.fragments, &pass);
         let touched = |service: &_| work.endpoints.contains(service);

@@ -1,19 +1,49 @@
 //! The internal rows that answer probes on every Host (spec/routing §§3.5, 5.4).
 
+use std::sync::Arc;
+
+use legate_config::auth::Auth;
+use legate_config::policy::PolicySet;
 use legate_config::route::{Action, PathMatch, ProbeKind, Route, RouteMatch, RouteSet};
-use legate_config::{Entry, HostPattern, RouteKey, RouteSetKey, Table};
+use legate_config::{Entry, HostPattern, PolicyKey, RouteKey, RouteSetKey, Table};
 
 use crate::attach::INTERNAL;
-use crate::emit::put;
+use crate::auth::AuthState;
+use crate::emit::{Store, put};
+use crate::endpoints::EndpointIndex;
 use crate::module::ModuleSettings;
 use crate::rank::{Condition, RankInput, rank};
+use crate::resolve::Upstream;
+use crate::resources::Resources;
 
-/// Brings the set of internal rows and the rows up to date; false when there are none.
+/// The internal rows, and what they use.
+#[derive(Debug, Default)]
+pub(super) struct Probes {
+    /// Whether there are any.
+    pub(super) any: bool,
+    policies: Vec<(PolicyKey, Entry<PolicySet>)>,
+    upstreams: Vec<Arc<Upstream>>,
+}
+
+/// What clients of a probe are given to say nothing.
+const IDLE_TIMEOUT_MS: u64 = 300_000;
+
+/// What the rows look at besides the Module.
+pub(super) struct Surroundings<'a> {
+    pub(super) auth: &'a AuthState,
+    pub(super) resources: &'a Resources,
+    pub(super) endpoints: &'a EndpointIndex,
+}
+
+/// Brings the set of internal rows and the rows up to date.
 pub(super) fn update(
+    state: &mut Probes,
     module: &ModuleSettings,
+    around: &Surroundings<'_>,
     sets: &mut Table<RouteSetKey, RouteSet>,
-    routes: &mut Table<RouteKey, Route>,
-) -> bool {
+    store: &mut Store,
+) {
+    let guard = guard(around.auth);
     let probes = [
         ("liveness_probe", &module.liveness_probe, ProbeKind::Alive),
         ("readiness_probe", &module.readiness_probe, ProbeKind::Ready),
@@ -22,12 +52,19 @@ pub(super) fn update(
     for (name, probe, kind) in probes {
         let key = RouteKey::from(format!("{INTERNAL}/{name}"));
         let Some(probe) = probe else {
-            routes.remove(&key);
+            store.routes.remove(&key);
             continue;
         };
         any = true;
-        let entry = Entry::new(row(name, &probe.prefix, kind), Vec::new());
-        put(routes, key, entry);
+        let action = match &guard {
+            Some((policies, _)) => Action::GuardedProbe {
+                probe: kind,
+                policies: policies.clone(),
+            },
+            None => Action::Probe(kind),
+        };
+        let entry = Entry::new(row(name, &probe.prefix, action), Vec::new());
+        put(&mut store.routes, key, entry);
     }
     if any {
         let set = RouteSet {
@@ -38,11 +75,41 @@ pub(super) fn update(
     } else {
         sets.remove(INTERNAL);
     }
-    any
+    let guard = guard.filter(|_| any);
+    let new = Probes {
+        any,
+        upstreams: match around.auth {
+            AuthState::Guarded { upstreams, .. } if guard.is_some() => upstreams.clone(),
+            _ => Vec::new(),
+        },
+        policies: guard.into_iter().collect(),
+    };
+    let uses = (new.policies.as_slice(), new.upstreams.as_slice());
+    store.acquire(uses, around.resources, around.endpoints);
+    store.give_back((&state.policies, &state.upstreams));
+    *state = new;
+}
+
+/// The policy of guarded probes. Where nobody can be asked, probes are let through: whoever would
+/// repair the settings must be able to see that the gateway runs.
+fn guard(auth: &AuthState) -> Option<(PolicyKey, Entry<PolicySet>)> {
+    let AuthState::Guarded { auth, .. } = auth else {
+        return None;
+    };
+    if matches!(**auth, Auth::Refuse { .. }) {
+        return None;
+    }
+    let policy = PolicySet {
+        idle_timeout_ms: IDLE_TIMEOUT_MS,
+        auth: Some(Arc::clone(auth)),
+        ..PolicySet::default()
+    };
+    let entry = Entry::new(policy, Vec::new());
+    Some((PolicyKey::from(entry.hash.to_string()), entry))
 }
 
 /// It has the place of a Mapping with hostname `*`.
-fn row(name: &str, prefix: &str, kind: ProbeKind) -> Route {
+fn row(name: &str, prefix: &str, action: Action) -> Route {
     let host = Condition {
         name: ":authority".to_owned(),
         value: "*".to_owned(),
@@ -70,6 +137,6 @@ fn row(name: &str, prefix: &str, kind: ProbeKind) -> Route {
             query: Vec::new(),
         },
         always_routed: false,
-        action: Action::Probe(kind),
+        action,
     }
 }

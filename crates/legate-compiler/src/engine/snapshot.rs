@@ -51,7 +51,7 @@ impl Engine {
             if !rebuilt && !changed.contains(&index) {
                 continue;
             }
-            let probes = self.groups.internal && self.fronts.hosts.attaches(index);
+            let probes = self.groups.internal.any && self.fronts.hosts.attaches(index);
             let sets: Vec<RouteSetKey> = probes
                 .then(|| RouteSetKey::from(INTERNAL))
                 .into_iter()

@@ -81,7 +81,7 @@ pub(super) fn forwarding(
         let Some(member) = members.get(index) else {
             continue;
         };
-        let to = match (failure(member, context), &member.resolved.upstream) {
+        let to = match (failure(member), &member.resolved.upstream) {
             (Some(fail), _) => Destination::Fail(fail),
             (None, None) => Destination::Fail(Fail {
                 status: 500,
@@ -144,17 +144,10 @@ pub(super) fn forwarding(
 }
 
 /// The failure that stands in a member's place.
-fn failure(member: &Member, context: &GroupContext<'_>) -> Option<Fail> {
-    if let Some(fault) = member.fault() {
-        return Some(Fail {
-            status: 500,
-            reason: fault.as_str().to_owned(),
-        });
-    }
-    let unsupported = matches!(context.auth, AuthState::Unsupported);
-    (unsupported && !member.bypasses_auth()).then(|| Fail {
-        status: 503,
-        reason: codes::E_UNSUPPORTED.as_str().to_owned(),
+fn failure(member: &Member) -> Option<Fail> {
+    member.fault().map(|fault| Fail {
+        status: 500,
+        reason: fault.as_str().to_owned(),
     })
 }
 

@@ -68,13 +68,6 @@ fn unsupported(spec: &MappingSpec, report: &mut Report) {
 }
 
 fn ignored(spec: &MappingSpec, report: &mut Report) {
-    if spec.auth_context_extensions.is_some() {
-        report.ignored(
-            codes::W_IGNORED,
-            "spec.auth_context_extensions",
-            "`auth_context_extensions` has no effect: an HTTP check carries none",
-        );
-    }
     let fields = [
         (
             "spec.bypass_error_response_overrides",

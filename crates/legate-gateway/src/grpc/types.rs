@@ -45,9 +45,6 @@ pub(crate) struct HeaderValueOption {
     /// 0 append or add, 1 add if absent, 2 overwrite or add, 3 overwrite if it exists.
     #[prost(int32, tag = "3")]
     pub(crate) append_action: i32,
-    /// Whether an empty value is sent.
-    #[prost(bool, tag = "4")]
-    pub(crate) keep_empty_value: bool,
 }
 
 /// `envoy.config.core.v3.QueryParameter`.

@@ -1,33 +1,37 @@
 //! External authorisation: asks a service whether a request may pass (spec/services §1).
 //!
-//! The question is a request of its own over the worker's pool; what comes of it is decided here
-//! and nowhere else. Headers on either way are [`crate::request::auth`]'s.
+//! The question is a request of its own over the worker's pool: [`http`] and [`grpc`] ask and judge
+//! what is said, here is what they have in common. Headers on either way are
+//! [`crate::request::auth`]'s and [`crate::request::edits`]'.
 
+mod grpc;
+mod http;
+
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
+use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, Response, StatusCode};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
-use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
 use hyper::upgrade::OnUpgrade;
-use legate_config::auth::AuthBody;
+use legate_config::auth::{AuthBody, AuthProtocol};
 use legate_router::Row;
 
 use super::body::{RequestBody, ResponseBody};
 use super::exchange::{Exchange, Expired};
 use super::proxy::note;
 use super::respond::{self, About};
-use super::route::{self, Arrived, MAX_HEADERS};
-use crate::config::{Plan, Target};
-use crate::error::ErrorKind;
-use crate::metrics::AuthResult;
+use super::route::{Arrived, MAX_HEADERS};
+use crate::config::{Guard, Plan, Target};
+use crate::metrics::{AuthCounters, AuthResult};
 use crate::reply::Reply;
 use crate::request::{CompiledAuth, CompiledCheck, CompiledPolicy, PARTIAL_BODY};
-use crate::upstream::{Call, ClusterHandle, outgoing};
+use crate::upstream::ClusterHandle;
 
 /// Most bytes of an answer's headers, and of its body.
 const MAX_ANSWER_HEAD: usize = 60 * 1024;
@@ -58,6 +62,35 @@ pub(super) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+}
+
+/// What is needed to ask, whatever is spoken.
+struct Question<'a> {
+    exchange: &'a Exchange,
+    check: &'a CompiledCheck,
+    asked: &'a [Option<Arc<ClusterHandle>>],
+    /// What of the body is sent along, and whether there is more.
+    body: Option<(Bytes, bool)>,
+    /// Which of them was asked last.
+    last: Cell<Option<usize>>,
+}
+
+impl Question<'_> {
+    /// Those that can be asked, in turn, each with its place.
+    fn turn(&self) -> impl Iterator<Item = (usize, &Arc<ClusterHandle>)> {
+        self.check.turn().filter_map(|place| {
+            let cluster = self.asked.get(place)?.as_ref()?;
+            self.last.set(Some(place));
+            Some((place, cluster))
+        })
+    }
+
+    /// Where the check is counted: at whom it was asked last.
+    fn counters(&self) -> Option<&AuthCounters> {
+        let first = || self.asked.iter().position(Option::is_some);
+        let place = self.last.get().or_else(first)?;
+        Some(self.asked.get(place)?.as_ref()?.auth())
+    }
 }
 
 /// Why there is no answer.
@@ -91,13 +124,33 @@ pub(super) async fn ask(exchange: &Rc<Exchange>, held: &mut Held) -> Result<(), 
         }
         _ => None,
     };
-    let outcome = tokio::time::timeout(
-        check.timeout,
-        question(exchange, &held.head, (check, asked), body),
-    )
-    .await
-    .unwrap_or(Err(Failure::Late));
-    decide(exchange, check, &mut held.head.headers, outcome)
+    let question = Question {
+        exchange,
+        check,
+        asked,
+        body,
+        last: Cell::new(None),
+    };
+    match check.protocol {
+        AuthProtocol::Http => {
+            let asking = http::ask(&question, &held.head);
+            let outcome = within(check.timeout, asking).await;
+            http::decide(&question, &mut held.head.headers, outcome)
+        }
+        AuthProtocol::Grpc => {
+            let asking = grpc::ask(&question, held, policy);
+            let outcome = within(check.timeout, asking).await;
+            grpc::decide(&question, &mut held.head, outcome)
+        }
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let outcome = tokio::time::timeout(limit, asking).await;
+    outcome.unwrap_or(Err(Failure::Late))
 }
 
 /// The policy of a row's target.
@@ -110,79 +163,44 @@ fn target(
     row: &Row<Plan>,
     target: usize,
 ) -> Option<(&CompiledPolicy, &[Option<Arc<ClusterHandle>>])> {
-    let Plan::Forward(targets, _) = &row.payload else {
-        return None;
-    };
-    match targets.get(target)? {
-        Target::Cluster { policy, asked, .. } => Some((policy, asked)),
-        Target::Fail(_) => None,
+    match &row.payload {
+        Plan::Forward(targets, _) => match targets.get(target)? {
+            Target::Cluster { policy, asked, .. } => Some((policy, asked)),
+            Target::Fail(_) => None,
+        },
+        Plan::Probe(_, Some(Guard { policy, asked })) => Some((policy, asked)),
+        Plan::Probe(_, None) | Plan::Redirect(_) | Plan::Fail(_) => None,
     }
 }
 
-/// What an answer, or its absence, means.
-fn decide(
-    exchange: &Exchange,
-    check: &CompiledCheck,
-    request: &mut HeaderMap,
-    outcome: Result<Answer, Failure>,
-) -> Result<(), Refusal> {
-    let metrics = &exchange.conn.context.metrics;
-    let answer = match outcome {
-        Ok(answer) if !answer.status.is_server_error() => answer,
-        failed => {
-            let result = match failed {
-                _ if check.allow_on_error => AuthResult::FailureModeAllowed,
-                Err(Failure::Late) => AuthResult::Timeout,
-                _ => AuthResult::Error,
-            };
-            metrics.auth(result);
-            if check.allow_on_error {
-                return Ok(());
-            }
-            return Err(Refusal::Reply(Reply::auth_error(check.status_on_error)));
-        }
-    };
-    let invalid = || {
-        metrics.auth(AuthResult::Invalid);
-        Err(Refusal::Reply(Reply::auth_invalid()))
-    };
-    if is_larger(&answer.headers, MAX_ANSWER_HEAD) {
-        return invalid();
+/// What it means that there is no answer.
+fn failed(check: &CompiledCheck, counters: &AuthCounters, failure: Failure) -> Result<(), Refusal> {
+    counters.ended(match failure {
+        _ if check.allow_on_error => AuthResult::FailureModeAllowed,
+        Failure::Late => AuthResult::Timeout,
+        Failure::Failed => AuthResult::Error,
+    });
+    if check.allow_on_error {
+        return Ok(());
     }
-    if answer.status != StatusCode::OK {
-        metrics.auth(AuthResult::Denied);
-        return Err(Refusal::Denied(Box::new(Answer {
-            headers: denied(check, &answer),
-            ..answer
-        })));
-    }
-    check.apply(&answer.headers, request);
-    let limit = exchange
-        .serving
-        .config
-        .listener
-        .http
-        .max_request_header_bytes;
-    if is_larger(request, usize::try_from(limit).unwrap_or(usize::MAX)) {
-        return invalid();
-    }
-    metrics.auth(AuthResult::Ok);
-    Ok(())
+    Err(Refusal::Reply(Reply::auth_error(check.status_on_error)))
 }
 
-/// The headers that a denied client gets. An answer to HEAD tells the length of what is not there.
-fn denied(check: &CompiledCheck, answer: &Answer) -> HeaderMap {
-    let mut headers = check.denied(&answer.headers);
-    if answer.body.is_empty()
-        && let Some(length) = answer.headers.get(CONTENT_LENGTH)
-    {
-        headers.insert(CONTENT_LENGTH, length.clone());
-    }
-    headers
+/// The answer asks for too much.
+fn invalid(counters: &AuthCounters) -> Result<(), Refusal> {
+    counters.ended(AuthResult::Invalid);
+    Err(Refusal::Reply(Reply::auth_invalid()))
+}
+
+/// Whether a request's headers are more than its listener takes, now that an answer changed them.
+fn outgrew(exchange: &Exchange, request: &HeaderMap) -> bool {
+    let settings = &exchange.serving.config.listener.http;
+    let limit = usize::try_from(settings.max_request_header_bytes);
+    is_larger(request, limit.unwrap_or(usize::MAX))
 }
 
 fn is_larger(headers: &HeaderMap, bytes: usize) -> bool {
-    let size = |(name, value): (&http::HeaderName, &HeaderValue)| {
+    let size = |(name, value): (&HeaderName, &HeaderValue)| {
         // As on the wire: `: ` and the end of the line.
         name.as_str().len() + value.len() + 4
     };
@@ -237,67 +255,6 @@ async fn read_ahead(
         whole.extend_from_slice(&part);
     }
     Ok((whole.freeze(), cut))
-}
-
-/// Asks one target after the other until one could be reached.
-async fn question(
-    exchange: &Exchange,
-    head: &Parts,
-    (check, asked): (&CompiledCheck, &[Option<Arc<ClusterHandle>>]),
-    body: Option<(Bytes, bool)>,
-) -> Result<Answer, Failure> {
-    let (host, path) = route::asked_about(exchange, head).ok_or(Failure::Failed)?;
-    let host = HeaderValue::try_from(host).map_err(|_| Failure::Failed)?;
-    let uri = http::Uri::try_from(format!("{}{path}", check.path_prefix));
-    let uri = uri.map_err(|_| Failure::Failed)?;
-    // RFC 8441 carries what HTTP/1.1 sends as a GET.
-    let method = match head.method {
-        Method::CONNECT => Method::GET,
-        _ => head.method.clone(),
-    };
-    for place in check.turn() {
-        let Some(Some(cluster)) = asked.get(place) else {
-            continue;
-        };
-        let length = body.as_ref().map(|(body, cut)| (body.len(), *cut));
-        let content = body.as_ref().map(|(body, _)| body.clone());
-        let mut request = Request::new(Full::new(content.unwrap_or_default()));
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = uri.clone();
-        *request.headers_mut() = check.headers(place, &head.headers, host.clone(), length);
-        let mut call = Call::default();
-        let mut slot = outgoing(cluster, request, &call).map_err(|_| Failure::Failed)?;
-        let pool = &exchange.conn.context.pool;
-        match pool.send_slot(cluster, &mut slot, &mut call).await {
-            Ok(response) => return collect(response).await,
-            Err(error) if is_unreached(error.kind()) => {}
-            Err(_) => return Err(Failure::Failed),
-        }
-    }
-    Err(Failure::Failed)
-}
-
-/// Whether a target never got the question.
-fn is_unreached(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::NoHealthyUpstream
-            | ErrorKind::ConnectFailed
-            | ErrorKind::ConnectTimeout
-            | ErrorKind::TlsFailed
-    )
-}
-
-/// Reads an answer to its end, so that its connection can be used again.
-async fn collect(response: Response<crate::upstream::UpstreamBody>) -> Result<Answer, Failure> {
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER_BODY).collect().await;
-    let body = body.map_err(|_| Failure::Failed)?.to_bytes();
-    Ok(Answer {
-        status: head.status,
-        headers: head.headers,
-        body,
-    })
 }
 
 /// The response to a request that does not pass.

@@ -19,7 +19,7 @@ use super::record::Record;
 use crate::clock;
 use crate::config::{Mirror, Plan, Target};
 use crate::reply::{Flag, Flags};
-use crate::request::Coding;
+use crate::request::{Coding, HeaderEdit};
 use crate::timers::Alarm;
 
 /// A request that is being handled.
@@ -34,6 +34,8 @@ pub(crate) struct Exchange {
     pub(crate) chosen: OnceCell<(Arc<Row<Plan>>, usize)>,
     /// The client's origin, where the target's CORS settings allow it.
     pub(crate) origin: RefCell<Option<HeaderValue>>,
+    /// What external authorisation wants the response to have.
+    pub(crate) from_auth: RefCell<Vec<HeaderEdit>>,
     /// The content coding that the client prefers, where responses may be compressed.
     pub(crate) coding: Cell<Option<Coding>>,
     alarm: Alarm,
@@ -76,6 +78,7 @@ impl Exchange {
             record: RefCell::default(),
             chosen: OnceCell::new(),
             origin: RefCell::default(),
+            from_auth: RefCell::default(),
             coding: Cell::new(None),
             alarm: Alarm::new(&conn.context.timers),
             started,
@@ -98,7 +101,7 @@ impl Exchange {
         let (row, target) = self.chosen.get()?;
         match &row.payload {
             Plan::Forward(targets, _) => targets.get(*target),
-            Plan::Redirect(_) | Plan::Probe(_) | Plan::Fail(_) => None,
+            Plan::Redirect(_) | Plan::Probe(..) | Plan::Fail(_) => None,
         }
     }
 
@@ -106,8 +109,13 @@ impl Exchange {
     pub(crate) fn mirror(&self) -> Option<&Mirror> {
         match &self.chosen.get()?.0.payload {
             Plan::Forward(_, mirror) => mirror.as_ref(),
-            Plan::Redirect(_) | Plan::Probe(_) | Plan::Fail(_) => None,
+            Plan::Redirect(_) | Plan::Probe(..) | Plan::Fail(_) => None,
         }
+    }
+
+    /// When the request's headers were complete.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     /// Sets the limits of the chosen route; `None` = no limit.

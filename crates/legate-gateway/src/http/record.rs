@@ -17,7 +17,7 @@ use crate::access_log::{AccessLog, LogHeaders};
 use crate::config::Target;
 use crate::error::ProxyError;
 use crate::reply::{Flag, Flags, GRPC_STATUS};
-use crate::request::{ClientAddress, Facts};
+use crate::request::{ClientAddress, DynamicMetadata, Facts};
 use crate::upstream::Call;
 
 /// The notes on one request.
@@ -39,6 +39,8 @@ pub(crate) struct Record {
     attempts: u32,
     failure: Option<Box<str>>,
     grpc_status: Option<u16>,
+    /// What side services said for the log.
+    pub(crate) metadata: Option<Box<DynamicMetadata>>,
     seen: Option<Box<Seen>>,
 }
 
@@ -193,6 +195,7 @@ impl Record {
                 .get()
                 .map(|(row, _)| row.route.name.as_str()),
             grpc_status: self.grpc_status,
+            metadata: self.metadata.as_deref(),
             client: self.client,
             ..connection_facts(conn)
         };

@@ -186,7 +186,7 @@ fn compress(
     }
 }
 
-/// The route's edits, and CORS after them.
+/// The route's edits, those of external authorisation, and CORS after them.
 pub(crate) fn edit(
     exchange: &Exchange,
     headers: &mut HeaderMap,
@@ -202,9 +202,14 @@ pub(crate) fn edit(
             ..super::record::connection_facts(&exchange.conn)
         };
         policy.apply_response(headers, captured, &facts);
-        if let (Some(cors), Some(origin)) = (&policy.cors, &*exchange.origin.borrow()) {
-            cors.mark_response(headers, origin);
-        }
+    }
+    for wanted in &*exchange.from_auth.borrow() {
+        wanted.apply_to_response(headers);
+    }
+    if let Some((policy, _)) = about.policy
+        && let (Some(cors), Some(origin)) = (&policy.cors, &*exchange.origin.borrow())
+    {
+        cors.mark_response(headers, origin);
     }
 }
 

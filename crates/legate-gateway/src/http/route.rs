@@ -189,10 +189,14 @@ pub(crate) fn decide(
 
 /// Whether somebody is asked before a request goes to a target.
 fn is_guarded(row: &Row<Plan>, target: usize) -> bool {
-    let Plan::Forward(targets, _) = &row.payload else {
-        return false;
-    };
-    matches!(targets.get(target), Some(Target::Cluster { policy, .. }) if policy.auth.is_some())
+    match &row.payload {
+        Plan::Forward(targets, _) => match targets.get(target) {
+            Some(Target::Cluster { policy, .. }) => policy.auth.is_some(),
+            Some(Target::Fail(_)) | None => false,
+        },
+        Plan::Probe(_, guard) => guard.is_some(),
+        Plan::Redirect(_) | Plan::Fail(_) => false,
+    }
 }
 
 /// The host and the path, query included, that a check is told.
@@ -297,10 +301,10 @@ fn answer_here(
             let location = redirect.location(scheme, host, path);
             return Err(Reply::redirect(redirect.status, location));
         }
-        Plan::Probe(ProbeKind::Alive) => {
+        Plan::Probe(ProbeKind::Alive, _) => {
             return Err(Reply::probe(http::StatusCode::OK, Lifecycle::alive_text()));
         }
-        Plan::Probe(ProbeKind::Ready) => {
+        Plan::Probe(ProbeKind::Ready, _) => {
             let lifecycle = &conn.context.process.lifecycle;
             let status = if lifecycle.is_ready() {
                 http::StatusCode::OK

@@ -6,7 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::{AuthResult, BUCKETS, CLASSES, Flag, HandshakeResult, Metrics, Ordering, STATE_WRITES};
+use super::{BUCKETS, CLASSES, Flag, HandshakeResult, Metrics, Ordering, STATE_WRITES};
 
 type Label<'a> = [(&'a str, &'a str); 1];
 
@@ -45,16 +45,7 @@ impl Collector for Metrics {
                 .zip(handshakes)
                 .map(|(label, value)| ([("result", *label)], value)),
         )?;
-        let auth = self.auth.sums();
-        counters(
-            &mut encoder,
-            "legate_ext_authz",
-            "Checks of external authorisation by result",
-            AuthResult::LABELS
-                .iter()
-                .zip(auth)
-                .map(|(label, value)| ([("result", *label)], value)),
-        )?;
+        self.encode_auth(&mut encoder)?;
         encoder
             .encode_descriptor(
                 "legate_access_log_dropped",

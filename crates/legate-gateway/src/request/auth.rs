@@ -7,8 +7,9 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use legate_config::ClusterKey;
-use legate_config::auth::{Auth, AuthBody, AuthCheck};
+use legate_config::auth::{Auth, AuthBody, AuthCheck, AuthProtocol};
 
+use super::edits::is_framing;
 use super::hop::strip_hop_by_hop;
 
 /// Whether the body that a check got was cut.
@@ -16,18 +17,6 @@ pub(crate) const PARTIAL_BODY: HeaderName = HeaderName::from_static("x-envoy-aut
 /// In an answer: names of request headers to remove.
 const HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 const L5D_DST_OVERRIDE: HeaderName = HeaderName::from_static("l5d-dst-override");
-
-/// Headers that frame the request, and its host: an answer neither sets nor removes them.
-const FRAMING: [&str; 8] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// What stands between a request and its target.
 #[derive(Debug)]
@@ -42,6 +31,8 @@ pub(crate) enum CompiledAuth {
 #[derive(Debug)]
 pub(crate) struct CompiledCheck {
     targets: Vec<(ClusterKey, Option<HeaderValue>)>,
+    /// What is spoken to them.
+    pub(crate) protocol: AuthProtocol,
     /// For the whole check.
     pub(crate) timeout: Duration,
     /// Put before the path as it is.
@@ -99,6 +90,7 @@ impl CompiledCheck {
             .map(|(key, text)| Ok((name(key)?, value(text)?)));
         Ok(Self {
             targets: targets.collect::<Result<_, String>>()?,
+            protocol: check.protocol,
             timeout: Duration::from_millis(check.timeout_ms),
             path_prefix: check.path_prefix.clone(),
             request_headers: names(&check.request_headers)?,
@@ -184,8 +176,4 @@ fn copy(name: &HeaderName, from: &HeaderMap, to: &mut HeaderMap) {
     for value in from.get_all(name) {
         to.append(name.clone(), value.clone());
     }
-}
-
-fn is_framing(name: &HeaderName) -> bool {
-    FRAMING.contains(&name.as_str())
 }

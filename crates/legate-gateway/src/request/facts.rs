@@ -11,6 +11,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Version};
 
 use super::client::ClientAddress;
+use super::metadata::DynamicMetadata;
 use crate::reply::Flags;
 use crate::tls::TlsInfo;
 
@@ -71,6 +72,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) hostname: &'a str,
     /// gRPC status of the response, from its headers or trailers.
     pub(crate) grpc_status: Option<u16>,
+    /// What side services said for access logs.
+    pub(crate) metadata: Option<&'a DynamicMetadata>,
 }
 
 impl Default for Facts<'_> {
@@ -103,6 +106,7 @@ impl Default for Facts<'_> {
             route: None,
             hostname: "",
             grpc_status: None,
+            metadata: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Timeouts and upgrades are only carried here; the pipeline applies them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct CompiledPolicy {
     upgrades: Vec<String>,
     /// Who is asked before anything goes upstream.
     pub(crate) auth: Option<Arc<CompiledAuth>>,
+    /// What it is told about the route.
+    pub(crate) auth_context: BTreeMap<String, String>,
     /// Which origins' scripts may use the target.
     pub(crate) cors: Option<CompiledCors>,
 }
@@ -94,6 +97,7 @@ impl CompiledPolicy {
                 Some(auth) => Some(Arc::new(CompiledAuth::build(auth)?)),
                 None => None,
             },
+            auth_context: set.auth_context.iter().cloned().collect(),
             cors: set.cors.as_ref().map(CompiledCors::build).transpose()?,
         })
     }

@@ -277,6 +277,7 @@ fn fact<'a>(operator: &Operator, facts: &'a Facts<'a>) -> Value<'a> {
         Operator::RouteName => optional(facts.route),
         Operator::Hostname => text(facts.hostname),
         Operator::GrpcStatus => grpc_status(facts.grpc_status),
+        Operator::DynamicMetadata(path) => optional(facts.metadata.and_then(|it| it.get(path))),
         other => tls_fact(other, facts),
     }
 }

@@ -1,7 +1,7 @@
 //! What logs say about a client's certificate.
 
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::x509::X509Name;
 
 /// The parts of a certificate that templates can name.
@@ -13,6 +13,8 @@ pub(crate) struct PeerCertificate {
     pub(crate) issuer: String,
     /// SHA-256 of the DER certificate in lower-case hexadecimal.
     pub(crate) fingerprint_256: String,
+    /// Who it is for external authorisation.
+    pub(crate) principal: String,
 }
 
 impl PeerCertificate {
@@ -28,8 +30,35 @@ impl PeerCertificate {
             subject: name(|certificate| rfc2253(certificate.subject())),
             issuer: name(|certificate| rfc2253(certificate.issuer())),
             fingerprint_256: sha256(der),
+            principal: parsed
+                .as_ref()
+                .map_or_else(String::new, |(_, certificate)| principal(certificate)),
         }
     }
+}
+
+/// Who a certificate speaks for; empty where that cannot be read.
+pub(super) fn principal_of(der: &[u8]) -> String {
+    X509Certificate::from_der(der).map_or_else(
+        |_| String::new(),
+        |(_, certificate)| principal(&certificate),
+    )
+}
+
+/// The first URI, else the first DNS name, else the subject.
+fn principal(certificate: &X509Certificate<'_>) -> String {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.map_or(&[][..], |names| &names.value.general_names);
+    let uri = names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let dns = names.iter().find_map(|name| match name {
+        GeneralName::DNSName(dns) => Some(*dns),
+        _ => None,
+    });
+    uri.or(dns)
+        .map_or_else(|| rfc2253(certificate.subject()), str::to_owned)
 }
 
 /// rustls has the hash already; no other crate is needed for it.
@@ -100,6 +129,14 @@ mod tests {
         assert_eq!(peer.subject, "CN=client,O=Acme\\, Inc.");
         assert_eq!(peer.issuer, peer.subject);
         assert_eq!(peer.fingerprint_256.len(), 64);
+        assert_eq!(peer.principal, "a.test");
+        let uri = "spiffe://a.test/x".try_into().unwrap();
+        params.subject_alt_names.push(rcgen::SanType::URI(uri));
+        let certificate = params.self_signed(&key).unwrap();
+        assert_eq!(principal_of(certificate.der()), "spiffe://a.test/x");
+        params.subject_alt_names.clear();
+        let certificate = params.self_signed(&key).unwrap();
+        assert_eq!(principal_of(certificate.der()), peer.subject);
     }
 
     #[test]

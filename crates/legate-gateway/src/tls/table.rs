@@ -13,6 +13,7 @@ use rustls::ServerConfig;
 use serde::Serialize;
 
 use super::config::{self, Material, TlsConfigError};
+use super::peer::principal_of;
 
 /// What a chain does with a handshake.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub(crate) struct Termination {
     pub(crate) config: Arc<ServerConfig>,
     /// Names that the certificate covers.
     pub(crate) names: Vec<String>,
+    /// Who we are by it, for external authorisation.
+    pub(crate) principal: String,
     /// Hash of the settings and the material.
     id: Hash128,
     /// Equal policies are interchangeable, certificates aside.
@@ -180,6 +183,7 @@ impl TlsStore {
         Ok(Arc::new(Termination {
             config: Arc::new(config::build(settings, &material)?),
             names: found.certificate.value.names.clone(),
+            principal: principal(&found.certificate.value),
             id,
             policy: policy(settings, ca, crl),
         }))
@@ -216,6 +220,11 @@ impl<'a> Found<'a> {
             crl,
         })
     }
+}
+
+fn principal(certificate: &Certificate) -> String {
+    let leaf = certificate.chain.first();
+    leaf.map_or_else(String::new, |leaf| principal_of(leaf))
 }
 
 /// What makes two terminations interchangeable for a request: everything that decides who may speak

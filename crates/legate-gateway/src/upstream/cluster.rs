@@ -17,6 +17,7 @@ use legate_config::{ClusterKey, Hash128};
 use super::breaker::{Budget, Overflows, Owner};
 use super::endpoints::EndpointSetHandle;
 use super::tls::ClientTls;
+use crate::metrics::AuthCounters;
 
 /// A cluster that requests can be sent to.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct ClusterHandle {
     /// Set when the config no longer has this cluster; its pooled connections are then closed.
     retired: AtomicBool,
     stats: OnceLock<Shards>,
+    /// Set where external authorisation asks it.
+    auth: OnceLock<Arc<AuthCounters>>,
     /// Its permits, as each priority takes them.
     default: Owner,
     high: Owner,
@@ -153,6 +156,7 @@ impl ClusterHandle {
             cursor: AtomicUsize::new(rand::random::<u16>().into()),
             retired: AtomicBool::new(false),
             stats: OnceLock::new(),
+            auth: OnceLock::new(),
             default: Owner {
                 budget: Arc::clone(&budget),
                 priority: Priority::Default,
@@ -175,6 +179,16 @@ impl ClusterHandle {
     /// Its permits of both priorities.
     pub(super) fn budget(&self) -> &Arc<Budget> {
         &self.default.budget
+    }
+
+    /// What it was asked about requests, and said.
+    pub(crate) fn auth(&self) -> &Arc<AuthCounters> {
+        self.auth.get_or_init(Arc::default)
+    }
+
+    /// The same, if it ever is asked.
+    pub(super) fn asked(&self) -> Option<&Arc<AuthCounters>> {
+        self.auth.get()
     }
 
     /// Whether requests leave as HTTP/2.

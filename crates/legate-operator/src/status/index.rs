@@ -112,7 +112,9 @@ impl Index {
     fn row(&self, object: &ObjectKey, route: &Route) -> Rows {
         let split = match &route.action {
             Action::Forward(split) => split,
-            Action::Redirect(_) | Action::Probe(_) => return Rows::Serving,
+            Action::Redirect(_) | Action::Probe(_) | Action::GuardedProbe { .. } => {
+                return Rows::Serving;
+            }
             Action::Fail(_) => return Rows::Failing,
         };
         let named = split

@@ -184,6 +184,11 @@ fn doing(route: &Route, snapshot: &Snapshot) -> String {
         }
         other => {
             let _ = writeln!(text, "    {}", json!(other));
+            if let Action::GuardedProbe { policies, .. } = other
+                && let Some(policy) = snapshot.policies.get(policies.as_str())
+            {
+                text.push_str(&guard(policy));
+            }
         }
     }
     text

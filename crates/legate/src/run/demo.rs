@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use legate_api::{Body, Decoded, Object};
 use legate_compiler::{Compiler, MissingRefs, Options, Snapshot};
-use legate_config::auth::Auth;
+use legate_config::auth::{Auth, AuthProtocol};
 use legate_config::{EndpointSet, EndpointSetKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -62,8 +62,14 @@ impl fmt::Display for Substitution {
             Self::Service {
                 name,
                 address,
-                role: Some(EchoRole::AuthHttp),
-            } => write!(f, "Service {name}: echo --as auth-http on {address}"),
+                role: Some(role),
+            } => {
+                let role = match role {
+                    EchoRole::AuthHttp => "auth-http",
+                    EchoRole::AuthGrpc => "auth-grpc",
+                };
+                write!(f, "Service {name}: echo --as {role} on {address}")
+            }
             Self::Endpoint { name, address } => write!(f, "Endpoint {address} of {name}: echo"),
             Self::Certificate { secret, names } => {
                 write!(
@@ -160,18 +166,24 @@ fn echo(
     Ok(address)
 }
 
-/// Endpoint sets of the services that are asked whether requests may pass.
-fn asked(snapshot: &Snapshot) -> BTreeSet<EndpointSetKey> {
-    let policies = snapshot.policies.iter();
-    let checks = policies.filter_map(|(_, entry)| match entry.value.auth.as_deref() {
-        Some(Auth::Check(check)) => Some(&check.targets),
-        _ => None,
-    });
-    checks
-        .flatten()
-        .filter_map(|target| snapshot.clusters.get(target.cluster.as_str()))
-        .map(|cluster| cluster.endpoints.clone())
-        .collect()
+/// Endpoint sets of the services that are asked whether requests may pass, and who plays them.
+fn asked(snapshot: &Snapshot) -> BTreeMap<EndpointSetKey, EchoRole> {
+    let mut found = BTreeMap::new();
+    for (_, entry) in snapshot.policies.iter() {
+        let Some(Auth::Check(check)) = entry.value.auth.as_deref() else {
+            continue;
+        };
+        let role = match check.protocol {
+            AuthProtocol::Http => EchoRole::AuthHttp,
+            AuthProtocol::Grpc => EchoRole::AuthGrpc,
+        };
+        for target in &check.targets {
+            if let Some(cluster) = snapshot.clusters.get(target.cluster.as_str()) {
+                found.insert(cluster.endpoints.clone(), role);
+            }
+        }
+    }
+    found
 }
 
 /// Services and ports that something routes to and that have no endpoint, and what is played there.
@@ -182,7 +194,7 @@ fn unserved(
     let mut found = BTreeMap::new();
     let asked = asked(snapshot);
     for (key, entry) in snapshot.endpoint_sets.iter() {
-        let role = asked.contains(key).then_some(EchoRole::AuthHttp);
+        let role = asked.get(key).copied();
         match &*entry.value {
             EndpointSet::Dns(source) if source.name != "localhost" => {
                 let mut labels = source.name.split('.');

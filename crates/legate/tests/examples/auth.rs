@@ -30,3 +30,16 @@ async fn lets_users_pass(demo: &Demo) -> serde_json::Value {
 async fn auth_http() {
     lets_users_pass(&Demo::start("auth-http")).await;
 }
+
+#[tokio::test]
+async fn auth_grpc() {
+    let demo = Demo::start("auth-grpc");
+    let seen = lets_users_pass(&demo).await;
+    assert_eq!(seen["headers"]["x-auth-team"], json!(["orders"]));
+    let mut admin = Client::connect(demo.address(8877)).await.unwrap();
+    let metrics = admin.get("localhost", "/metrics").await.unwrap().text();
+    for result in ["ok", "denied"] {
+        let line = format!("cluster=\"auth_3000\",result=\"{result}\"}} 1");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+}

@@ -285,29 +285,3 @@ fn a_member_that_omits_bypass_auth_is_checked() {
         assert!(notice, "{name}: {said:?}");
     }
 }
-
-#[test]
-fn a_grpc_auth_service_withholds_routes() {
-    let c = with_base([
-        mapping("a", "/a/", json!({})),
-        mapping("b", "/b/", json!({"bypass_auth": true})),
-        mapping(
-            "r",
-            "/r/",
-            json!({"service": "n.test", "host_redirect": true}),
-        ),
-        crd(
-            "AuthService",
-            "auth",
-            json!({"auth_service": "auth", "proto": "grpc"}),
-        ),
-    ]);
-    assert_eq!(failure(&c, "a"), (503, "E-UNSUPPORTED".into()));
-    assert_eq!(named(shares(row(&c, "b"))), ["b=100"]);
-    assert_eq!(only(&c, "b").1.timeout_ms, 3000);
-    assert!(matches!(
-        row(&c, "r").action,
-        legate_config::Action::Redirect(_)
-    ));
-    assert!(about(&c, "auth")[0].starts_with("E-UNSUPPORTED"));
-}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::auth::{Auth, AuthBody, AuthCheck, AuthTarget};
+use crate::auth::{Auth, AuthBody, AuthCheck, AuthProtocol, AuthTarget};
 use crate::cluster::{
     AddressFamilies, Balancer, Breakers, Cluster, DnsMode, DnsSource, Endpoint, EndpointSet,
     Limits, TcpKeepalive, UpstreamProtocol, UpstreamTls,
@@ -236,6 +236,10 @@ fn actions() -> [Action; 8] {
         redirect(RedirectPath::Regex(replace())),
         Action::Probe(ProbeKind::Alive),
         Action::Probe(ProbeKind::Ready),
+        Action::GuardedProbe {
+            probe: ProbeKind::Ready,
+            policies: "key-0".into(),
+        },
         Action::Fail(fail),
     ]
 }
@@ -318,6 +322,7 @@ fn policies(snapshot: &mut Snapshot) {
                 cluster: "key-0".into(),
                 linkerd_dst: Some("l".into()),
             }],
+            protocol: AuthProtocol::Grpc,
             timeout_ms: 1,
             path_prefix: "/p".into(),
             request_headers: vec!["x-q".into()],
@@ -358,6 +363,7 @@ fn policies(snapshot: &mut Snapshot) {
                 }),
                 linkerd_dst: Some("l".into()),
                 auth: Some(auth.clone()),
+                auth_context: vec![("k".into(), "v".into())],
                 priority: Priority::High,
                 retry: Some(Retry {
                     on: RetryOn::ServerError,

@@ -19,6 +19,7 @@ fn tls() -> TlsInfo {
             subject: "CN=me".into(),
             issuer: "CN=ca".into(),
             fingerprint_256: "00ff".into(),
+            principal: String::new(),
         })),
     }
 }
@@ -58,6 +59,7 @@ fn full(tls: &TlsInfo) -> Facts<'_> {
         route: Some("default/a"),
         hostname: "node-1",
         grpc_status: Some(14),
+        metadata: None,
     }
 }
 

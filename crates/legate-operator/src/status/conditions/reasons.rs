@@ -108,6 +108,7 @@ const TABLE: &[(Code, Concern, &str)] = &[
     (c::I_MODULE_ENABLED, Concern::Accepted, ""),
     (c::E_AUTH_CONFIG, Concern::Accepted, INVALID),
     (c::E_AUTH_SETTINGS, Concern::Accepted, "TooMany"),
+    (c::W_AUTH_PROTOCOL, Concern::Accepted, ""),
     (c::E_POLICY_BREAKER, Concern::Accepted, INVALID),
     (c::E_POLICY_RETRY, Concern::Accepted, INVALID),
     (c::E_POLICY_CORS, Concern::Accepted, INVALID),

@@ -60,7 +60,9 @@ fn paths(snapshot: &Snapshot, host: &VirtualHost) -> Vec<String> {
     let mut paths = Vec::new();
     for (_, entry) in snapshot.routes.iter() {
         let route = &*entry.value;
-        if !host.route_sets.contains(&route.set) || matches!(route.action, Action::Probe(_)) {
+        if !host.route_sets.contains(&route.set)
+            || matches!(route.action, Action::Probe(_) | Action::GuardedProbe { .. })
+        {
             continue;
         }
         if let PathMatch::Prefix { value, .. } | PathMatch::Exact { value, .. } =
