@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use legate_config::policy::Priority;
 
-use super::balance::{Pick, Tried};
+use super::balance::{self, Pick, Tried};
 use super::body::{RequestBody, UpstreamBody};
 use super::breaker::{ConnectionPermit, Owner, Turn};
 use super::classify::classify;
@@ -42,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) bodyless: bool,
     /// In: which circuit breakers count it.
     pub(crate) priority: Priority,
+    /// In: what it is to be kept together with, where the cluster balances by a hash.
+    pub(crate) key: Option<u64>,
     /// Out: the last outcome would have been retried, but the retries are spent.
     pub(crate) exhausted: bool,
     /// Out: the last outcome would have been retried, but the circuit breaker refused.
@@ -119,7 +121,8 @@ impl WorkerPool {
         let mut waited = false;
         loop {
             let anywhere = again || (retry && failure.is_none());
-            let Some(endpoint) = choose(cluster, tried, anywhere) else {
+            let left = balance::left(self, cluster, tried);
+            let Some(endpoint) = left.or_else(|| choose(cluster, call.key, tried, anywhere)) else {
                 if cluster.endpoints.list().pending && !waited {
                     waited = true;
                     Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
@@ -188,12 +191,18 @@ where
 
 /// The next endpoint: one that was not tried; a request that was sent before may go where it was,
 /// one whose connect failed may not.
-fn choose(cluster: &ClusterHandle, tried: &Tried, again: bool) -> Option<Arc<Endpoint>> {
+fn choose(
+    cluster: &ClusterHandle,
+    key: Option<u64>,
+    tried: &Tried,
+    again: bool,
+) -> Option<Arc<Endpoint>> {
     let list = cluster.endpoints.list();
     let choose = |tried: &Tried| {
         let pick = Pick {
             policy: cluster.config.balancer,
             cursor: &cluster.cursor,
+            key,
             tried,
         };
         pick.from(&list, |_| true).map(Arc::clone)
@@ -350,7 +359,7 @@ impl Attempt<'_> {
         call.sent_at = Some(clock::std_now());
         let request = self.take(slot, false)?;
         match connection.sender.try_send_request(request).await {
-            Ok(response) => {
+            Ok(mut response) => {
                 check_http1(&response, true)?;
                 let lease = Lease {
                     connection: Held::Single(connection),
@@ -358,8 +367,11 @@ impl Attempt<'_> {
                     at: self.at.take(),
                 };
                 // After 101 the stream belongs to whoever takes the upgrade.
-                let lease = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(lease);
-                Ok(response.map(|incoming| UpstreamBody::new(incoming, lease)))
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    response.extensions_mut().insert(Arc::new(lease.at));
+                    return Ok(response.map(|incoming| UpstreamBody::new(incoming, None)));
+                }
+                Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
             Err(error) => Err(self.failed(error, slot)),
         }
