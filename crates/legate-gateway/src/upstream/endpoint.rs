@@ -37,9 +37,12 @@ pub(super) struct EndpointList {
 #[derive(Debug, Default)]
 pub(super) struct Known(HashMap<SocketAddr, Weak<Endpoint>>);
 
-/// Counts a request at an endpoint, by its own life.
+/// A request's place at an endpoint; counts it there, by its own life.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Endpoint>);
+pub(crate) struct InFlight {
+    endpoint: Arc<Endpoint>,
+    counted: bool,
+}
 
 // === impl Endpoint ===
 
@@ -51,7 +54,8 @@ impl Endpoint {
         })
     }
 
-    /// Requests that were sent to it, or are about to be, over all workers and clusters.
+    /// Requests that were sent to it, or are about to be, over all workers and all clusters that balance
+    /// by load.
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -101,21 +105,25 @@ impl Known {
 // === impl InFlight ===
 
 impl InFlight {
-    pub(super) fn begin(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(endpoint)
+    pub(super) fn begin(endpoint: Arc<Endpoint>, counted: bool) -> Self {
+        if counted {
+            endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { endpoint, counted }
     }
 
     /// Where the request is.
     #[cfg(test)]
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
+        &self.endpoint
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.counted {
+            self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -131,7 +139,7 @@ mod tests {
         let second = known.endpoints(&[at(2), at(3)]);
         assert!(Arc::ptr_eq(&first[1], &second[0]));
 
-        let running = InFlight::begin(Arc::clone(&first[0]));
+        let running = InFlight::begin(Arc::clone(&first[0]), true);
         drop(first);
         let third = known.endpoints(&[at(1)]);
         assert!(Arc::ptr_eq(&third[0], running.endpoint()));

@@ -23,7 +23,7 @@ use super::body::{RequestBody, UpstreamBody};
 use super::breaker::{ConnectionPermit, Owner, Turn};
 use super::classify::classify;
 use super::cluster::{Active, ClusterHandle};
-use super::endpoint::{Endpoint, InFlight};
+use super::endpoint::InFlight;
 use super::http2;
 use super::pool::{Bucket, Held, Http1, Lease, WorkerPool};
 use super::slot::Slot;
@@ -80,7 +80,7 @@ struct Attempt<'a> {
     pool: &'a WorkerPool,
     cluster: &'a Arc<ClusterHandle>,
     address: SocketAddr,
-    /// Its place at the endpoint; the response takes it along.
+    /// Its place at the endpoint, where there are others; the response takes it along.
     at: Option<InFlight>,
     /// The request was sent before: no pooled connection may be used, and no third sending follows.
     again: bool,
@@ -122,7 +122,8 @@ impl WorkerPool {
         loop {
             let anywhere = again || (retry && failure.is_none());
             let left = balance::left(self, cluster, tried);
-            let Some(endpoint) = left.or_else(|| choose(cluster, call.key, tried, anywhere)) else {
+            let chosen = left.or_else(|| choose(cluster, call.key, tried, anywhere));
+            let Some((address, at)) = chosen else {
                 if cluster.endpoints.list().pending && !waited {
                     waited = true;
                     Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
@@ -130,7 +131,6 @@ impl WorkerPool {
                 }
                 return Err(failure.unwrap_or(ProxyError::new(ErrorKind::NoHealthyUpstream)));
             };
-            let address = endpoint.address;
             tried.push(address);
             call.attempts = call.attempts.saturating_add(1);
             call.upstream = Some(address);
@@ -138,7 +138,7 @@ impl WorkerPool {
                 pool: self,
                 cluster,
                 address,
-                at: Some(InFlight::begin(endpoint)),
+                at,
                 again,
                 owner: cluster.owner(call.priority),
             };
@@ -196,7 +196,7 @@ fn choose(
     key: Option<u64>,
     tried: &Tried,
     again: bool,
-) -> Option<Arc<Endpoint>> {
+) -> Option<(SocketAddr, Option<InFlight>)> {
     let list = cluster.endpoints.list();
     let choose = |tried: &Tried| {
         let pick = Pick {
@@ -205,7 +205,8 @@ fn choose(
             key,
             tried,
         };
-        pick.from(&list, |_| true).map(Arc::clone)
+        let chosen = pick.from(&list, |_| true)?;
+        Some((chosen.address, cluster.place(&list, chosen)))
     };
     choose(tried).or_else(|| again.then(|| choose(&Tried::default())).flatten())
 }
@@ -306,8 +307,8 @@ impl Attempt<'_> {
             if let Some(permit) = permit.take() {
                 break permit;
             }
-            if pooled && let Some((connection, bucket, endpoint)) = self.any_idle() {
-                self.at = Some(InFlight::begin(endpoint));
+            if pooled && let Some((connection, bucket, at)) = self.any_idle() {
+                self.at = at;
                 return Ok((connection, bucket, true));
             }
             let place = match &mut pending {
@@ -335,14 +336,14 @@ impl Attempt<'_> {
     }
 
     /// An idle connection to any endpoint of the cluster.
-    fn any_idle(&self) -> Option<(Http1, Rc<Bucket>, Arc<Endpoint>)> {
+    fn any_idle(&self) -> Option<(Http1, Rc<Bucket>, Option<InFlight>)> {
         let class = self.cluster.transport.load().class;
         let lifetime = self.cluster.max_lifetime();
         let list = self.cluster.endpoints.list();
         list.endpoints.iter().find_map(|endpoint| {
             let bucket = self.pool.bucket(class, endpoint.address);
             let connection = bucket.take(clock::now(), lifetime, self.owner)?;
-            Some((connection, bucket, Arc::clone(endpoint)))
+            Some((connection, bucket, self.cluster.place(&list, endpoint)))
         })
     }
 
