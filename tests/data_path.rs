@@ -26,6 +26,8 @@ mod auth_cors;
 mod auth_grpc;
 #[path = "data_path/auth_grpc_faults.rs"]
 mod auth_grpc_faults;
+#[path = "data_path/balancing.rs"]
+mod balancing;
 #[path = "data_path/breakers.rs"]
 mod breakers;
 #[path = "data_path/compression.rs"]
@@ -60,6 +62,8 @@ mod replies;
 mod retries;
 #[path = "data_path/rewriting.rs"]
 mod rewriting;
+#[path = "data_path/rolling.rs"]
+mod rolling;
 #[path = "data_path/security.rs"]
 mod security;
 #[path = "data_path/services.rs"]

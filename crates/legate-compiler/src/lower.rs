@@ -4,6 +4,7 @@
 //! and which of its fields are wrong. The result is kept as long as the object is the same. What a
 //! `service`, a `resolver` or a TLS context stands for is the next pass's business (`resolve`).
 
+mod balancer;
 mod changes;
 mod cors;
 mod matching;
@@ -24,6 +25,7 @@ use crate::codes;
 use crate::select::object_ref;
 use crate::service::Service;
 
+pub(crate) use balancer::{Balance, parse_balance};
 pub(crate) use changes::{Changes, HeaderInput, header_adds, header_removes};
 pub(crate) use cors::cors_policy;
 pub(crate) use matching::{HostCondition, Matching, PathKind, is_header_name};

@@ -12,6 +12,7 @@
 //!   [`prepare`] makes what is sent, [`respond`] makes the response, [`body`] streams, [`upgrade`]
 //!   goes on after a 101, [`record`] is written at the end
 
+mod affinity;
 mod body;
 mod check;
 pub(crate) mod conn;

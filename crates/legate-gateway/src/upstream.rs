@@ -3,8 +3,8 @@
 //! Process-wide and built from snapshots: [`Upstreams`] with one [`ClusterHandle`] per cluster.
 //! Per worker and never shared: [`WorkerPool`]. Timeouts of whole requests are not here.
 //!
-//! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its addresses come from
-//! - `balance`: which of them a request goes to
+//! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its endpoints come from
+//! - `endpoint`: one of them; `balance`, `hashing`: which of them a request goes to
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
 //! - `warm`: connections to side services, opened ahead of the first call
 //! - `breaker`: how many connections and requests there may be, over all workers
@@ -18,7 +18,9 @@ mod classify;
 mod cluster;
 mod connect;
 mod dns;
+mod endpoint;
 mod endpoints;
+mod hashing;
 mod http2;
 mod pool;
 mod replay;
@@ -34,7 +36,6 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use legate_config::cluster::{Breakers, Cluster, TcpKeepalive, UpstreamProtocol, UpstreamTls};
 use legate_config::{ClusterKey, EndpointSetKey, Hash128, Snapshot};
@@ -46,6 +47,7 @@ pub(crate) use self::body::UpstreamBody;
 pub(crate) use self::classify::classify;
 pub use self::cluster::ClusterCounters;
 pub(crate) use self::cluster::ClusterHandle;
+pub(crate) use self::endpoint::InFlight;
 pub(crate) use self::pool::WorkerPool;
 pub(crate) use self::send::{Call, outgoing};
 pub(crate) use self::slot::Slot;
@@ -54,15 +56,15 @@ pub(crate) use self::warm::Warm;
 use self::breaker::Budget;
 use self::cluster::Transport;
 use self::dns::Dns;
-use self::endpoints::EndpointSetHandle;
+use self::endpoints::{Changes, EndpointSetHandle};
+use self::hashing::Needs;
 use self::tls::ClientTls;
 
 /// All clusters of the process.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     dns: Arc<Dns>,
-    /// Rises with every change that can make a pooled connection unwanted.
-    changes: Arc<AtomicU64>,
+    changes: Arc<Changes>,
     registry: Mutex<Registry>,
 }
 
@@ -193,17 +195,21 @@ impl Upstreams {
         registry.prune();
         drop(registry);
         if changed {
-            self.changes.fetch_add(1, Ordering::Release);
+            self.changes.note();
         }
         failed
     }
 
     /// Defines every set that a cluster names. Others would resolve for nobody.
     fn update_sets(&self, registry: &mut Registry, snapshot: &Snapshot) {
+        let mut needs: HashMap<&EndpointSetKey, Needs> = HashMap::new();
         for (_, cluster) in snapshot.clusters.iter() {
-            registry.set(&cluster.value.endpoints, &self.changes);
+            let key = &cluster.value.endpoints;
+            registry.set(key, &self.changes);
+            needs.entry(key).or_default().add(cluster.value.balancer);
         }
         for set in registry.sets.values() {
+            set.need(needs.get(set.key()).copied().unwrap_or_default());
             let definition = snapshot.endpoint_sets.entry(set.key());
             set.define(
                 definition.map(|entry| (&*entry.value, entry.hash)),
@@ -246,7 +252,7 @@ impl Upstreams {
                 http2: cluster.is_http2(),
                 tls: cluster.is_tls(),
                 endpoint_set: cluster.config.endpoints.clone(),
-                endpoints: list.addresses.to_vec(),
+                endpoints: list.addresses().collect(),
                 resolving: list.pending,
                 counters: cluster.counters(),
             }
@@ -301,7 +307,7 @@ impl Registry {
         found
     }
 
-    fn set(&mut self, key: &EndpointSetKey, changes: &Arc<AtomicU64>) -> Arc<EndpointSetHandle> {
+    fn set(&mut self, key: &EndpointSetKey, changes: &Arc<Changes>) -> Arc<EndpointSetHandle> {
         let set = self.sets.entry(key.clone());
         let make = || Arc::new(EndpointSetHandle::new(key.clone(), Arc::clone(changes)));
         Arc::clone(set.or_insert_with(make))

@@ -8,6 +8,7 @@ use legate_config::cluster::Breakers;
 use legate_config::policy::{CorsPolicy, HeaderAdd, HostRewrite, Priority, RegexReplace, Retry};
 use legate_config::template::Template;
 
+use super::balancer::{Balance, balance};
 use super::cors::cors_policy;
 use super::matching::is_header_name;
 use super::{Report, retry, upstream};
@@ -51,6 +52,8 @@ pub(crate) struct Changes {
     pub(crate) cors: Option<CorsPolicy>,
     /// `circuit_breakers`
     pub(crate) breakers: Option<Breakers>,
+    /// `load_balancer`
+    pub(crate) balance: Option<Balance>,
     /// `priority`
     pub(crate) priority: Option<Priority>,
     /// `retry_policy`: one that never comes to anything is `None` inside.
@@ -113,6 +116,7 @@ pub(super) fn changes(spec: &MappingSpec, redirects: bool, report: &mut Report) 
             })
         }),
         breakers: upstream::breakers(spec, report),
+        balance: balance(spec, report),
         priority: upstream::priority(spec, report),
         retry: retry::retry(spec, report),
         ..Changes::default()

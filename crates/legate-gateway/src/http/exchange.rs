@@ -36,6 +36,8 @@ pub(crate) struct Exchange {
     pub(crate) origin: RefCell<Option<HeaderValue>>,
     /// What external authorisation wants the response to have.
     pub(crate) from_auth: RefCell<Vec<HeaderEdit>>,
+    /// The cookie that is to bring the client back to its endpoint, where it has none yet.
+    pub(crate) affinity: RefCell<Option<HeaderValue>>,
     /// The content coding that the client prefers, where responses may be compressed.
     pub(crate) coding: Cell<Option<Coding>>,
     alarm: Alarm,
@@ -79,6 +81,7 @@ impl Exchange {
             chosen: OnceCell::new(),
             origin: RefCell::default(),
             from_auth: RefCell::default(),
+            affinity: RefCell::default(),
             coding: Cell::new(None),
             alarm: Alarm::new(&conn.context.timers),
             started,

@@ -12,6 +12,7 @@ use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 
+use super::affinity;
 use super::body::{RequestBody, ResponseBody};
 use super::exchange::Exchange;
 use super::gates::Routed;
@@ -72,6 +73,7 @@ pub(super) fn proceed(exchange: &Rc<Exchange>, routed: Routed) -> Step {
     {
         exchange.set_deadline(limit);
     }
+    let key = affinity::key(exchange, policy, &head.headers);
     let upgrade = forward.upgrade.is_some();
     let prepared = match (&forward.upgrade, cluster) {
         (Some(token), _) if !policy.allows_upgrade(token) => Err(Reply::upgrade_refused()),
@@ -91,6 +93,7 @@ pub(super) fn proceed(exchange: &Rc<Exchange>, routed: Routed) -> Step {
         upgrade,
         bodyless: body.is_end_stream(),
         priority: policy.priority,
+        key,
         ..Call::default()
     };
     let slot = match cluster {
@@ -126,7 +129,7 @@ fn send_copy(
     let body = match exchange.mirror().filter(|_| !call.upgrade) {
         Some(mirror) => {
             let context = &exchange.conn.context;
-            match mirror::copy(context, mirror, &head, body, timeout) {
+            match mirror::copy(context, mirror, &head, body, (timeout, call.key)) {
                 Ok(tee) => return outgoing(cluster, Request::from_parts(head, tee), call),
                 Err(body) => body,
             }

@@ -16,6 +16,7 @@ use legate_config::http::HttpSettings;
 use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet, Priority, Retry};
 use smallvec::SmallVec;
 
+use super::affinity::CompiledHash;
 use super::auth::CompiledAuth;
 use super::cors::CompiledCors;
 use super::facts::{Captured, Facts, Headers};
@@ -55,6 +56,8 @@ pub(crate) struct CompiledPolicy {
     pub(crate) auth_context: BTreeMap<String, String>,
     /// Which origins' scripts may use the target.
     pub(crate) cors: Option<CompiledCors>,
+    /// What of a request decides about its endpoint.
+    pub(crate) hash: Option<CompiledHash>,
 }
 
 /// What becomes of the Host header.
@@ -99,6 +102,7 @@ impl CompiledPolicy {
             },
             auth_context: set.auth_context.iter().cloned().collect(),
             cors: set.cors.as_ref().map(CompiledCors::build).transpose()?,
+            hash: set.hash.as_ref().map(CompiledHash::build).transpose()?,
         })
     }
 

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use legate_config::cluster::{Cluster, UpstreamProtocol};
+use legate_config::cluster::{Balancer, Cluster, UpstreamProtocol};
 use legate_config::policy::Priority;
 use legate_config::{ClusterKey, Hash128};
 
 use super::breaker::{Budget, Overflows, Owner};
+use super::endpoint::{Endpoint, EndpointList, InFlight};
 use super::endpoints::EndpointSetHandle;
 use super::tls::ClientTls;
 use crate::metrics::AuthCounters;
@@ -234,7 +235,14 @@ impl ClusterHandle {
     pub(super) fn wants(&self, class: u32, address: SocketAddr) -> bool {
         !self.retired.load(Ordering::Acquire)
             && self.transport.load().class == class
-            && self.endpoints.list().addresses.contains(&address)
+            && self.endpoints.list().has(&address)
+    }
+
+    /// A request's place at one of its endpoints. Of a single one nothing needs to be known, and load
+    /// only where it decides: workers would fight for cache lines for nothing.
+    pub(super) fn place(&self, list: &EndpointList, endpoint: &Arc<Endpoint>) -> Option<InFlight> {
+        let counted = self.config.balancer == Balancer::LeastRequest;
+        (list.endpoints.len() > 1).then(|| InFlight::begin(Arc::clone(endpoint), counted))
     }
 
     /// The counters that one worker writes.

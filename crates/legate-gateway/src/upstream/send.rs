@@ -18,11 +18,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use legate_config::policy::Priority;
 
-use super::balance::{self, Tried};
+use super::balance::{self, Pick, Tried};
 use super::body::{RequestBody, UpstreamBody};
 use super::breaker::{ConnectionPermit, Owner, Turn};
 use super::classify::classify;
 use super::cluster::{Active, ClusterHandle};
+use super::endpoint::InFlight;
 use super::http2;
 use super::pool::{Bucket, Held, Http1, Lease, WorkerPool};
 use super::slot::Slot;
@@ -41,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) bodyless: bool,
     /// In: which circuit breakers count it.
     pub(crate) priority: Priority,
+    /// In: what it is to be kept together with, where the cluster balances by a hash.
+    pub(crate) key: Option<u64>,
     /// Out: the last outcome would have been retried, but the retries are spent.
     pub(crate) exhausted: bool,
     /// Out: the last outcome would have been retried, but the circuit breaker refused.
@@ -77,6 +80,8 @@ struct Attempt<'a> {
     pool: &'a WorkerPool,
     cluster: &'a Arc<ClusterHandle>,
     address: SocketAddr,
+    /// Its place at the endpoint, where there are others; the response takes it along.
+    at: Option<InFlight>,
     /// The request was sent before: no pooled connection may be used, and no third sending follows.
     again: bool,
     /// The permits that it needs.
@@ -116,7 +121,9 @@ impl WorkerPool {
         let mut waited = false;
         loop {
             let anywhere = again || (retry && failure.is_none());
-            let Some(address) = choose(cluster, tried, anywhere) else {
+            let left = balance::left(self, cluster, tried);
+            let chosen = left.or_else(|| choose(cluster, call.key, tried, anywhere));
+            let Some((address, at)) = chosen else {
                 if cluster.endpoints.list().pending && !waited {
                     waited = true;
                     Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
@@ -127,10 +134,11 @@ impl WorkerPool {
             tried.push(address);
             call.attempts = call.attempts.saturating_add(1);
             call.upstream = Some(address);
-            let attempt = Attempt {
+            let mut attempt = Attempt {
                 pool: self,
                 cluster,
                 address,
+                at,
                 again,
                 owner: cluster.owner(call.priority),
             };
@@ -183,13 +191,24 @@ where
 
 /// The next endpoint: one that was not tried; a request that was sent before may go where it was,
 /// one whose connect failed may not.
-fn choose(cluster: &ClusterHandle, tried: &Tried, again: bool) -> Option<SocketAddr> {
+fn choose(
+    cluster: &ClusterHandle,
+    key: Option<u64>,
+    tried: &Tried,
+    again: bool,
+) -> Option<(SocketAddr, Option<InFlight>)> {
     let list = cluster.endpoints.list();
-    balance::next(&list.addresses, &cluster.cursor, tried).or_else(|| {
-        again
-            .then(|| balance::next(&list.addresses, &cluster.cursor, &Tried::default()))
-            .flatten()
-    })
+    let choose = |tried: &Tried| {
+        let pick = Pick {
+            policy: cluster.config.balancer,
+            cursor: &cluster.cursor,
+            key,
+            tried,
+        };
+        let chosen = pick.from(&list, |_| true)?;
+        Some((chosen.address, cluster.place(&list, chosen)))
+    };
+    choose(tried).or_else(|| again.then(|| choose(&Tried::default())).flatten())
 }
 
 #[cfg(test)]
@@ -214,7 +233,7 @@ impl WorkerPool {
 
 impl Attempt<'_> {
     async fn http1(
-        &self,
+        &mut self,
         slot: &mut Slot,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, Failed> {
@@ -256,6 +275,7 @@ impl Attempt<'_> {
                         worker: self.pool.worker,
                     },
                     request: counted,
+                    at: self.at.take(),
                 };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
@@ -276,7 +296,7 @@ impl Attempt<'_> {
 
     /// A connection to this endpoint, or where none may be opened an idle one to another; last,
     /// whether it served before. Waits where there is neither.
-    async fn connect_http1(&self, pooled: bool) -> Result<(Http1, Rc<Bucket>, bool), Failed> {
+    async fn connect_http1(&mut self, pooled: bool) -> Result<(Http1, Rc<Bucket>, bool), Failed> {
         let overflow = || Failed::from(ProxyError::new(ErrorKind::Overflow));
         let mut permit = self.owner.connection();
         if permit.is_some() && self.owner.refuses() {
@@ -287,7 +307,8 @@ impl Attempt<'_> {
             if let Some(permit) = permit.take() {
                 break permit;
             }
-            if pooled && let Some((connection, bucket)) = self.any_idle() {
+            if pooled && let Some((connection, bucket, at)) = self.any_idle() {
+                self.at = at;
                 return Ok((connection, bucket, true));
             }
             let place = match &mut pending {
@@ -315,20 +336,20 @@ impl Attempt<'_> {
     }
 
     /// An idle connection to any endpoint of the cluster.
-    fn any_idle(&self) -> Option<(Http1, Rc<Bucket>)> {
+    fn any_idle(&self) -> Option<(Http1, Rc<Bucket>, Option<InFlight>)> {
         let class = self.cluster.transport.load().class;
         let lifetime = self.cluster.max_lifetime();
         let list = self.cluster.endpoints.list();
-        list.addresses.iter().find_map(|address| {
-            let bucket = self.pool.bucket(class, *address);
+        list.endpoints.iter().find_map(|endpoint| {
+            let bucket = self.pool.bucket(class, endpoint.address);
             let connection = bucket.take(clock::now(), lifetime, self.owner)?;
-            Some((connection, bucket))
+            Some((connection, bucket, self.cluster.place(&list, endpoint)))
         })
     }
 
     /// An upgrade has a connection of its own, HTTP/1.1 whatever the cluster speaks.
     async fn upgrade(
-        &self,
+        &mut self,
         slot: &mut Slot,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, Failed> {
@@ -339,22 +360,26 @@ impl Attempt<'_> {
         call.sent_at = Some(clock::std_now());
         let request = self.take(slot, false)?;
         match connection.sender.try_send_request(request).await {
-            Ok(response) => {
+            Ok(mut response) => {
                 check_http1(&response, true)?;
                 let lease = Lease {
                     connection: Held::Single(connection),
                     request: counted,
+                    at: self.at.take(),
                 };
                 // After 101 the stream belongs to whoever takes the upgrade.
-                let lease = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(lease);
-                Ok(response.map(|incoming| UpstreamBody::new(incoming, lease)))
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    response.extensions_mut().insert(Arc::new(lease.at));
+                    return Ok(response.map(|incoming| UpstreamBody::new(incoming, None)));
+                }
+                Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
             Err(error) => Err(self.failed(error, slot)),
         }
     }
 
     async fn http2(
-        &self,
+        &mut self,
         slot: &mut Slot,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, Failed> {
@@ -381,6 +406,7 @@ impl Attempt<'_> {
                 let lease = Lease {
                     connection: Held::Http2(stream),
                     request: counted,
+                    at: self.at.take(),
                 };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
