@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
+use crate::limit::{Labels, RateLimit};
 use crate::template::Template;
 
 /// Effective policies of one target.
@@ -39,6 +40,12 @@ pub struct PolicySet {
     /// Who is asked before anything goes upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Arc<Auth>>,
+    /// What requests are counted by; `None` = nothing that anybody limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Arc<Labels>>,
+    /// Who is asked whether a request is over a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<Arc<RateLimit>>,
     /// Which of the cluster's circuit breakers count the requests.
     #[serde(default, skip_serializing_if = "Priority::is_default")]
     pub priority: Priority,

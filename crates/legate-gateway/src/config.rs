@@ -44,6 +44,8 @@ pub(crate) enum Target {
         policy: Arc<CompiledPolicy>,
         /// The clusters that the policy's check asks, in its order.
         asked: Box<[Option<Arc<ClusterHandle>>]>,
+        /// The cluster that is asked whether a request is over a limit.
+        limiter: Option<Arc<ClusterHandle>>,
     },
     /// A failure that keeps its share.
     Fail(Fail),
@@ -237,9 +239,11 @@ impl Builder {
             Destination::Cluster { cluster, policies } => match self.policies.get(policies) {
                 Some(policy) => {
                     let asked = policy.auth.iter().flat_map(|auth| auth.clusters());
+                    let limiter = policy.rate_limit.as_ref();
                     Target::Cluster {
                         cluster: self.cluster(cluster),
                         policy: Arc::clone(policy),
+                        limiter: limiter.and_then(|limit| self.cluster(&limit.cluster)),
                         asked: asked.map(|cluster| self.cluster(cluster)).collect(),
                     }
                 }

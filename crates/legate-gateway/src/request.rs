@@ -13,6 +13,7 @@
 //! - [`cors`]: which origins' scripts may use a target
 //! - [`policy`]: header edits and path rewriting of a target; [`rewrite`]: the replacements
 //! - [`auth`]: headers of a check of external authorisation, and of its answer
+//! - [`labels`]: what requests are counted by
 //! - [`coding`]: which responses are compressed, and how
 //! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request
 
@@ -24,6 +25,7 @@ pub(crate) mod facts;
 pub(crate) mod hop;
 pub(crate) mod host;
 pub(crate) mod ip;
+pub(crate) mod labels;
 pub(crate) mod path;
 pub(crate) mod policy;
 pub(crate) mod redirect;
@@ -40,6 +42,7 @@ pub(crate) use facts::Facts;
 pub(crate) use hop::{HopHeaders, check_connection_header, strip_hop_by_hop};
 pub(crate) use host::{HostError, effective_host};
 pub(crate) use ip::ip_allowed;
+pub(crate) use labels::{CompiledLabels, LabelFacts};
 pub(crate) use path::{PathParts, normalise_path};
 pub(crate) use policy::{CompiledHost, CompiledPolicy};
 pub(crate) use redirect::{CompiledRedirect, https_redirect_location};

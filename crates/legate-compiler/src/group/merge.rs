@@ -1,5 +1,8 @@
 //! Settings that count for a whole group (spec/routing §4.4).
 
+use std::sync::Arc;
+
+use legate_config::limit::Labels;
 use legate_config::policy::{CorsPolicy, HeaderAdd, HeaderEdits, Priority, Retry};
 use legate_config::{Diagnostic, ObjectRef};
 
@@ -44,6 +47,8 @@ pub(crate) struct Merged {
     pub(crate) priority: Priority,
     /// `None` = nobody says anything.
     pub(crate) retry: Option<Option<Retry>>,
+    /// What requests are counted by.
+    pub(crate) labels: Option<Arc<Labels>>,
 }
 
 /// Merges over the valid members, in name order, and reports where they disagree.
@@ -93,6 +98,7 @@ pub(super) fn merge(
         cors,
         priority: last_set(members, |changes| changes.priority.as_ref()).unwrap_or_default(),
         retry: last_set(members, |changes| changes.retry.as_ref()),
+        labels: None,
     }
 }
 

@@ -12,12 +12,14 @@ use http::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT,
 };
 use legate_config::http::HttpSettings;
+use legate_config::limit::RateLimit;
 use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet, Priority, Retry};
 use smallvec::SmallVec;
 
 use super::auth::CompiledAuth;
 use super::cors::CompiledCors;
 use super::facts::{Captured, Facts, Headers};
+use super::labels::CompiledLabels;
 use super::rewrite::CompiledRewrite;
 use super::template::{Captures, Compiled, Values};
 
@@ -50,6 +52,10 @@ pub(crate) struct CompiledPolicy {
     upgrades: Vec<String>,
     /// Who is asked before anything goes upstream.
     pub(crate) auth: Option<Arc<CompiledAuth>>,
+    /// What requests are counted by.
+    pub(crate) labels: Option<CompiledLabels>,
+    /// Who is asked whether a request is over a limit.
+    pub(crate) rate_limit: Option<Arc<RateLimit>>,
     /// Which origins' scripts may use the target.
     pub(crate) cors: Option<CompiledCors>,
 }
@@ -94,6 +100,12 @@ impl CompiledPolicy {
                 Some(auth) => Some(Arc::new(CompiledAuth::build(auth)?)),
                 None => None,
             },
+            labels: set
+                .labels
+                .as_deref()
+                .map(CompiledLabels::build)
+                .transpose()?,
+            rate_limit: set.rate_limit.clone(),
             cors: set.cors.as_ref().map(CompiledCors::build).transpose()?,
         })
     }
