@@ -5,7 +5,7 @@
 //! previous one is shared with it.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -16,7 +16,7 @@ use legate_router::Router;
 
 use crate::access_log::AccessLog;
 use crate::metrics::ListenerMetrics;
-use crate::request::{CompiledPolicy, CompiledRedirect};
+use crate::request::{CompiledAuth, CompiledPolicy, CompiledRedirect};
 use crate::tls::TlsTable;
 use crate::upstream::{ClusterHandle, Upstreams};
 
@@ -111,6 +111,8 @@ pub(crate) struct Builder {
 pub(crate) struct Built {
     /// The routes.
     pub(crate) router: Arc<Router<Plan>>,
+    /// The side services that workers stay connected to.
+    pub(crate) warm: Arc<[Arc<ClusterHandle>]>,
     /// What could not be built.
     pub(crate) rejected: Vec<Rejected>,
 }
@@ -152,7 +154,11 @@ impl Builder {
         }));
         let router = Arc::new(router);
         self.router = Some(Arc::clone(&router));
-        Built { router, rejected }
+        Built {
+            router,
+            warm: self.side_services(),
+            rejected,
+        }
     }
 
     /// Looks up the clusters. Whether rows of the previous router still hold the right handles: a
@@ -191,6 +197,15 @@ impl Builder {
                 }),
             }
         }
+    }
+
+    /// The clusters that policies ask something of.
+    fn side_services(&self) -> Arc<[Arc<ClusterHandle>]> {
+        let asked = self.policies.values().filter_map(|it| it.auth.as_deref());
+        let keys: BTreeSet<&ClusterKey> = asked.flat_map(CompiledAuth::clusters).collect();
+        keys.into_iter()
+            .filter_map(|key| self.clusters.get(key).cloned())
+            .collect()
     }
 
     fn plan(&self, key: &str, route: &Route, rejected: &mut Vec<Rejected>) -> Plan {

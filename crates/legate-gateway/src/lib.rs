@@ -11,6 +11,7 @@
 //! - `http`: serving connections and the one request pipeline
 //! - `request`: what happens to a request's path, headers and addresses
 //! - `upstream`: clusters, endpoints, connections, balancing
+//! - `grpc`: unary calls to side services
 //! - `reply`: every response that we make ourselves; `error`: why
 //! - `access_log`, [`metrics`]: what happened
 //! - [`state_dir`]: the last good config on disk
@@ -26,6 +27,8 @@ mod drain;
 mod error;
 pub mod gateway;
 mod gather;
+#[allow(dead_code, reason = "policies over gRPC come one after the other")]
+mod grpc;
 mod http;
 mod listener;
 pub mod metrics;

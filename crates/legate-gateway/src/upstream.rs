@@ -6,6 +6,7 @@
 //! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its addresses come from
 //! - `balance`: which of them a request goes to
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
+//! - `warm`: connections to side services, opened ahead of the first call
 //! - `breaker`: how many connections and requests there may be, over all workers
 //! - `send`, `slot`: one request through all of that; `body`: what it carries either way
 //! - `retry`, `replay`: the same once more, where a policy says so
@@ -25,6 +26,7 @@ mod retry;
 mod send;
 mod slot;
 mod tls;
+mod warm;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ pub(crate) use self::cluster::ClusterHandle;
 pub(crate) use self::pool::WorkerPool;
 pub(crate) use self::send::{Call, outgoing};
 pub(crate) use self::slot::Slot;
+pub(crate) use self::warm::Warm;
 
 use self::breaker::Budget;
 use self::cluster::Transport;

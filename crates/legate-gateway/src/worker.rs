@@ -19,6 +19,7 @@ use crate::http::context::{Context, Process};
 use crate::http::port::Port;
 use crate::listener::Acceptor;
 use crate::metrics::Metrics;
+use crate::upstream::ClusterHandle;
 
 /// How often idle upstream connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -34,6 +35,8 @@ pub(crate) enum Command {
         ports: Arc<BTreeMap<ListenerKey, Arc<PortConfig>>>,
         /// This worker's sockets of the new ones.
         sockets: Vec<(ListenerKey, TcpListener)>,
+        /// The side services to stay connected to.
+        warm: Arc<[Arc<ClusterHandle>]>,
         /// How long idle connections of removed listeners may stay.
         drain_time: Duration,
         /// Told when it is done.
@@ -133,6 +136,8 @@ async fn run(context: Rc<Context>, mut commands: mpsc::UnboundedReceiver<Command
     tokio::task::spawn_local(sweep(Rc::clone(&context)));
     let pool = Rc::clone(&context.pool);
     tokio::task::spawn_local(async move { pool.attend().await });
+    let warming = Rc::clone(&context);
+    tokio::task::spawn_local(async move { warming.warm.run(&warming.pool).await });
     let mut local = Local {
         context,
         listening: BTreeMap::new(),
@@ -142,9 +147,11 @@ async fn run(context: Rc<Context>, mut commands: mpsc::UnboundedReceiver<Command
             Command::Apply {
                 ports,
                 sockets,
+                warm,
                 drain_time,
                 done,
             } => {
+                local.context.warm.set(&warm);
                 local.apply(&ports, sockets, drain_time).await;
                 let _ = done.send(());
             }

@@ -15,7 +15,7 @@ use crate::http::context::Process;
 use crate::metrics::Metrics;
 use crate::state_dir::{StateWriter, Stored};
 use crate::tls::{TlsStore, TlsTable};
-use crate::upstream::Upstreams;
+use crate::upstream::{ClusterHandle, Upstreams};
 use crate::worker::{Command, Worker};
 
 /// What the handle and its tasks share.
@@ -50,6 +50,8 @@ pub(super) struct Serving {
     pub(super) tls: BTreeMap<ListenerKey, Arc<TlsTable>>,
     pub(super) rejected: Vec<Rejected>,
     pub(super) ports: BTreeMap<ListenerKey, Arc<PortConfig>>,
+    /// The side services that the workers stay connected to.
+    warm: Arc<[Arc<ClusterHandle>]>,
     generation: u64,
 }
 
@@ -118,6 +120,7 @@ impl Inner {
             tls: tls.listeners,
             rejected,
             ports: BTreeMap::new(),
+            warm: built.warm,
             generation: state.applied,
         });
         let sockets = self.bind_missing(state);
@@ -148,7 +151,7 @@ impl Inner {
         if let Some(serving) = &mut state.serving {
             let bound = &state.bound;
             serving.ports.retain(|key, _| bound.contains_key(key));
-            self.tell(&serving.ports, Vec::new());
+            self.tell(serving, Vec::new());
         }
     }
 
@@ -223,12 +226,12 @@ impl Inner {
             };
             serving.ports.insert(key.clone(), Arc::new(config));
         }
-        self.tell(&serving.ports, sockets);
+        self.tell(serving, sockets);
     }
 
     /// Hands configs and sockets to the workers and waits until all of them use those.
-    fn tell(&self, ports: &BTreeMap<ListenerKey, Arc<PortConfig>>, mut sockets: Sockets) {
-        let ports = Arc::new(ports.clone());
+    fn tell(&self, serving: &Serving, mut sockets: Sockets) {
+        let ports = Arc::new(serving.ports.clone());
         let (done, waiting) = mpsc::channel();
         for worker in &*self.workers.lock() {
             let share = sockets
@@ -238,6 +241,7 @@ impl Inner {
             worker.tell(Command::Apply {
                 ports: Arc::clone(&ports),
                 sockets: share,
+                warm: Arc::clone(&serving.warm),
                 drain_time: self.options.drain_time,
                 done: done.clone(),
             });

@@ -13,7 +13,7 @@ use rand::{RngCore, SeedableRng};
 use crate::drain::Lifecycle;
 use crate::metrics::Metrics;
 use crate::timers::Timers;
-use crate::upstream::WorkerPool;
+use crate::upstream::{Warm, WorkerPool};
 
 /// Rewrites the peer's address at accept.
 pub type PeerHook = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
@@ -43,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) timers: Rc<Timers>,
     /// The worker's upstream connections.
     pub(crate) pool: Rc<WorkerPool>,
+    /// The side services that the worker stays connected to.
+    pub(crate) warm: Warm,
     /// The worker's counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Client connections that are open.
@@ -60,6 +62,7 @@ impl Context {
             process,
             timers: Timers::new(),
             pool: WorkerPool::new(),
+            warm: Warm::default(),
             metrics,
             open: Cell::new(0),
             max_open,

@@ -19,8 +19,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
-use super::breaker::{Free, Owner, Turn};
-use super::cluster::{Active, ClusterHandle};
+use super::breaker::{ConnectionPermit, Free, Owner, Turn};
+use super::cluster::{Active, ClusterHandle, Transport};
 use super::connect::UpstreamStream;
 use super::pool::{Bucket, WorkerPool};
 use crate::error::{ErrorKind, ProxyError};
@@ -257,34 +257,51 @@ impl WorkerPool {
                 }
                 continue;
             };
-            bucket.opening.set(true);
-            bucket.open_failure.replace(None);
-            let opening = Opening(&bucket);
-            let result = self
-                .open_http2(cluster, &transport, &bucket, (owner, permit))
+            return self
+                .open_shared(cluster, &transport, &bucket, (owner, permit))
                 .await;
-            let stream = match result {
-                Ok(connection) => {
-                    let stream = connection.stream();
-                    if !bucket.is_retired() {
-                        bucket.shared.borrow_mut().push(connection);
-                    }
-                    Ok(stream)
-                }
-                Err(error) => {
-                    bucket.open_failure.replace(Some(error.clone()));
-                    Err(error)
-                }
-            };
-            drop(opening);
-            return stream;
         }
+    }
+
+    /// Opens a connection that others find, or wait for while it is being opened. Returns its first
+    /// stream.
+    pub(super) async fn open_shared(
+        &self,
+        cluster: &Arc<ClusterHandle>,
+        transport: &Transport,
+        bucket: &Bucket,
+        counted: (&Owner, ConnectionPermit),
+    ) -> Result<Stream, ProxyError> {
+        bucket.opening.set(true);
+        bucket.open_failure.replace(None);
+        let opening = Opening(bucket);
+        let result = self.open_http2(cluster, transport, bucket, counted).await;
+        let stream = match result {
+            Ok(connection) => {
+                let stream = connection.stream();
+                if !bucket.is_retired() {
+                    bucket.shared.borrow_mut().push(connection);
+                }
+                Ok(stream)
+            }
+            Err(error) => {
+                bucket.open_failure.replace(Some(error.clone()));
+                Err(error)
+            }
+        };
+        drop(opening);
+        stream
     }
 }
 
 // === impl Bucket ===
 
 impl Bucket {
+    /// Whether a connection has room for a stream.
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        self.shared.borrow().iter().any(|it| it.takes_requests(now))
+    }
+
     /// A stream on a connection that has room, fullest first by age, so that few stay open.
     fn offer(&self, now: Instant) -> Option<Stream> {
         let shared = self.shared.borrow();
