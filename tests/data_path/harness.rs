@@ -232,6 +232,7 @@ impl Case {
                 hooks,
                 ..GatewayOptions::default()
             },
+            admin: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             ..RunOptions::default()
         };
         let running = tokio::task::spawn_blocking(move || Running::start(options))
@@ -379,6 +380,16 @@ impl Gate {
                 self.running.diagnostics()
             );
         }
+    }
+
+    /// The value of a metric, written with its labels; 0 when it is not there.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let admin = self.running.admin().expect("an admin server");
+        let mut client = Client::connect(admin).await.unwrap();
+        let page = client.get("admin", "/metrics").await.unwrap().text();
+        let mut lines = page.lines();
+        let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
     }
 
     /// Expects these codes among the diagnostics, and no errors besides.

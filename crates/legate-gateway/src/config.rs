@@ -201,8 +201,13 @@ impl Builder {
 
     /// The clusters that policies ask something of.
     fn side_services(&self) -> Arc<[Arc<ClusterHandle>]> {
-        let asked = self.policies.values().filter_map(|it| it.auth.as_deref());
-        let keys: BTreeSet<&ClusterKey> = asked.flat_map(CompiledAuth::clusters).collect();
+        let policies = || self.policies.values();
+        let auth = policies().filter_map(|it| it.auth.as_deref());
+        let limits = policies().filter_map(|it| it.rate_limit.as_deref());
+        let keys: BTreeSet<&ClusterKey> = auth
+            .flat_map(CompiledAuth::clusters)
+            .chain(limits.map(|limit| &limit.cluster))
+            .collect();
         keys.into_iter()
             .filter_map(|key| self.clusters.get(key).cloned())
             .collect()
@@ -255,8 +260,12 @@ impl Builder {
                 Some(policy) => {
                     let asked = policy.auth.iter().flat_map(|auth| auth.clusters());
                     let limiter = policy.rate_limit.as_ref();
+                    let cluster = self.cluster(cluster);
+                    if let (Some(cluster), Some(_)) = (&cluster, &policy.labels) {
+                        cluster.note_limited();
+                    }
                     Target::Cluster {
-                        cluster: self.cluster(cluster),
+                        cluster,
                         policy: Arc::clone(policy),
                         limiter: limiter.and_then(|limit| self.cluster(&limit.cluster)),
                         asked: asked.map(|cluster| self.cluster(cluster)).collect(),

@@ -20,6 +20,7 @@ mod connect;
 mod dns;
 mod endpoints;
 mod http2;
+mod limited;
 mod pool;
 mod replay;
 mod retry;

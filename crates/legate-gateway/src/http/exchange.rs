@@ -15,6 +15,7 @@ use legate_router::Row;
 
 use super::conn::Conn;
 use super::port::Serving;
+use super::rate_limit::Headers;
 use super::record::Record;
 use crate::clock;
 use crate::config::{Mirror, Plan, Target};
@@ -34,6 +35,8 @@ pub(crate) struct Exchange {
     pub(crate) chosen: OnceCell<(Arc<Row<Plan>>, usize)>,
     /// The client's origin, where the target's CORS settings allow it.
     pub(crate) origin: RefCell<Option<HeaderValue>>,
+    /// Headers that rate limits want the response to have.
+    pub(crate) from_limits: RefCell<Headers>,
     /// The content coding that the client prefers, where responses may be compressed.
     pub(crate) coding: Cell<Option<Coding>>,
     alarm: Alarm,
@@ -76,6 +79,7 @@ impl Exchange {
             record: RefCell::default(),
             chosen: OnceCell::new(),
             origin: RefCell::default(),
+            from_limits: RefCell::default(),
             coding: Cell::new(None),
             alarm: Alarm::new(&conn.context.timers),
             started,

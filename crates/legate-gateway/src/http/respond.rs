@@ -15,12 +15,15 @@ use http_body::Body;
 use super::body::ResponseBody;
 use super::encode::Encoder;
 use super::exchange::Exchange;
+use super::rate_limit::OverLimit;
 use crate::reply::Reply;
 use crate::request::facts::{Captured, Facts};
 use crate::request::{CompiledCors, CompiledPolicy, HopHeaders, will_compress};
 use crate::upstream::UpstreamBody;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+
+const RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
 
 const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 
@@ -87,6 +90,39 @@ pub(crate) fn denied(
     }
     let status = response.status();
     response.headers_mut().extend(headers);
+    let headers = response.headers_mut();
+    edit(exchange, headers, status, about);
+    finish(exchange, headers, status, about.version, false);
+    response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
+}
+
+/// The reply to a request over a limit.
+pub(crate) fn over_limit(
+    exchange: &Rc<Exchange>,
+    over: OverLimit,
+    about: &About<'_>,
+) -> Response<ResponseBody> {
+    let reply = Reply::over_limit(&over.body, over.resource_exhausted);
+    {
+        let mut record = exchange.record.borrow_mut();
+        record.flag(reply.flags);
+        record.details = reply.details.clone();
+    }
+    let mut response = reply.into_response(about.grpc);
+    let status = response.status();
+    let headers = response.headers_mut();
+    for (name, value) in over.headers {
+        if name != CONTENT_TYPE {
+            headers.append(name, value);
+        } else if !about.grpc {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(RATE_LIMITED, HeaderValue::from_static("true"));
+    if !about.grpc {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(over.body.len()));
+        *response.body_mut() = over.body;
+    }
     let headers = response.headers_mut();
     edit(exchange, headers, status, about);
     finish(exchange, headers, status, about.version, false);
@@ -186,7 +222,7 @@ fn compress(
     }
 }
 
-/// The route's edits, and CORS after them.
+/// The route's edits, what rate limits want, and CORS after them.
 pub(crate) fn edit(
     exchange: &Exchange,
     headers: &mut HeaderMap,
@@ -202,6 +238,11 @@ pub(crate) fn edit(
             ..super::record::connection_facts(&exchange.conn)
         };
         policy.apply_response(headers, captured, &facts);
+    }
+    for (name, value) in &*exchange.from_limits.borrow() {
+        headers.append(name.clone(), value.clone());
+    }
+    if let Some((policy, _)) = about.policy {
         if let (Some(cors), Some(origin)) = (&policy.cors, &*exchange.origin.borrow()) {
             cors.mark_response(headers, origin);
         }

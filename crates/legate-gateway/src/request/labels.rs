@@ -130,7 +130,8 @@ impl CompiledLabels {
 
     /// The labels of a domain.
     pub(crate) fn domain(&self, name: &str) -> Option<&DomainLabels> {
-        self.domains.iter().find(|domain| &*domain.name == name)
+        let mut domains = self.domains().iter();
+        domains.find(|domain| &*domain.name == name)
     }
 
     /// Where the labels of a request find their values.
