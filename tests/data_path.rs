@@ -56,6 +56,12 @@ mod identity;
 mod matching;
 #[path = "data_path/module.rs"]
 mod module;
+#[path = "data_path/rate_limit_hostile.rs"]
+mod rate_limit_hostile;
+#[path = "data_path/rate_limit_server.rs"]
+mod rate_limit_server;
+#[path = "data_path/rate_limit_service.rs"]
+mod rate_limit_service;
 #[path = "data_path/replies.rs"]
 mod replies;
 #[path = "data_path/retries.rs"]

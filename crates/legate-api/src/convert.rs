@@ -100,6 +100,11 @@ fn fields(kind: Kind, spec: &mut Fields, context: &mut Context) {
     }
 }
 
+/// A label specifier in its form of v3alpha1.
+pub(crate) fn label_specifier(value: &mut Value) {
+    labels::specifier(value);
+}
+
 /// The ids of a spec in any shape.
 pub(crate) fn ids_of(spec: &Value) -> Vec<String> {
     let ids = spec.get("ambassador_id");

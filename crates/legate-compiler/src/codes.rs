@@ -32,6 +32,20 @@ codes! {
     E_AUTH_SETTINGS = "E-AUTH-SETTINGS";
     /// A gRPC AuthService that does not say which version of the protocol it speaks; `v3` is assumed.
     W_AUTH_PROTOCOL = "W-AUTH-PROTOCOL";
+    /// A RateLimitService whose settings cannot be honoured; it is not asked.
+    E_RL_CONFIG = "E-RL-CONFIG";
+    /// A second RateLimitService of one instance; the oldest one counts.
+    E_RL_DUPLICATE = "E-RL-DUPLICATE";
+    /// A group of rate-limit labels, or a label of one, that cannot be read; it is skipped.
+    E_RL_LABEL = "E-RL-LABEL";
+    /// A RateLimitService that does not say which version of the protocol it speaks; `v3` is assumed.
+    W_RL_PROTOCOL = "W-RL-PROTOCOL";
+    /// A RateLimitService that stands for the built-in limiter; it is not asked.
+    I_RL_BUILTIN = "I-RL-BUILTIN";
+    /// Rate-limit labels of a domain that nobody limits.
+    I_RL_DOMAIN = "I-RL-DOMAIN";
+    /// `omit_if_not_present` of a rate-limit label: the group is left out, whatever it says.
+    I_RL_OMIT = "I-RL-OMIT";
     /// A field that has no effect here.
     W_IGNORED = "W-IGNORED";
     /// A field or kind that is not honoured yet.

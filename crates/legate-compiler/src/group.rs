@@ -19,10 +19,12 @@ use legate_config::{Code, Diagnostic, Effect, Entry, ObjectRef, PolicyKey, Route
 use crate::attach::{Class, SetKey};
 use crate::auth::AuthState;
 use crate::codes;
+use crate::labels::LabelContext;
 use crate::lower::{HeaderInput, Lowered, Matching};
 use crate::module::ModuleSettings;
 use crate::options::Mode;
 use crate::policy::PolicyCache;
+use crate::rate_limit::RateLimitState;
 use crate::resolve::{Resolved, Upstream};
 use crate::weights::{Refusal, Shares, Weighted, shares};
 
@@ -68,6 +70,10 @@ pub(crate) struct GroupContext<'a> {
     pub(crate) headers: &'a ModuleHeaders,
     /// What happens to requests before they go upstream.
     pub(crate) auth: &'a AuthState,
+    /// Who is asked whether they are over a limit.
+    pub(crate) rate_limit: &'a RateLimitState,
+    /// What they are counted by.
+    pub(crate) labels: &'a LabelContext,
     pub(crate) mode: Mode,
     pub(crate) policies: &'a PolicyCache,
 }
@@ -203,7 +209,11 @@ fn routing(
         })
         .map(|(_, member)| *member)
         .collect();
-    let merged = merge::merge(founder, &merging, context.headers, diagnostics);
+    let mut merged = merge::merge(founder, &merging, context.headers, diagnostics);
+    merged.labels = context.labels.effective(founder);
+    for member in &merging {
+        context.labels.unlimited(member, diagnostics);
+    }
     let parts = build::Parts {
         members: staying,
         shares: &shares,

@@ -15,7 +15,8 @@
 //! - `rank`, `regex`, `service`, `cluster`, `endpoints`, `policy`, `weights`: one subject each
 //! - `frontends`, `module`, `http_settings`, `tls_context`, `secrets`, `glob`: Listeners, Hosts,
 //!   the Module, key material
-//! - `auth`: AuthServices
+//! - `auth`, `rate_limit`: AuthServices and RateLimitServices; `side`: how they are reached
+//! - `labels`: what requests are counted by
 //! - [`codes`]: every diagnostic code
 //!
 //! What `decode` found wrong with an object ([`legate_api::Object::issues`]) is reported by the
@@ -36,16 +37,19 @@ mod frontends;
 mod glob;
 mod group;
 mod http_settings;
+mod labels;
 mod lower;
 mod module;
 mod policy;
 mod rank;
+mod rate_limit;
 mod regex;
 mod remedies;
 mod resolve;
 mod secrets;
 mod select;
 mod service;
+mod side;
 mod tls_context;
 mod unsupported;
 mod weights;

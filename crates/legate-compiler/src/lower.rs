@@ -7,6 +7,7 @@
 mod balancer;
 mod changes;
 mod cors;
+mod labels;
 mod matching;
 mod redirect;
 mod report;
@@ -28,6 +29,7 @@ use crate::service::Service;
 pub(crate) use balancer::{Balance, parse_balance};
 pub(crate) use changes::{Changes, HeaderInput, header_adds, header_removes};
 pub(crate) use cors::cors_policy;
+pub(crate) use labels::{LabelProblem, read_labels, read_specifiers};
 pub(crate) use matching::{HostCondition, Matching, PathKind, is_header_name};
 pub(crate) use redirect::{PathInput, RedirectInput};
 pub(crate) use report::Report;
@@ -91,6 +93,7 @@ pub(crate) fn lower(object: &Arc<Object>) -> Option<Lowered> {
     let service = service(spec, &mut report);
     let redirect = redirect::redirect(spec, service.as_ref(), &mut report);
     let changes = changes::changes(spec, redirect.is_some(), &mut report);
+    labels::report(spec, &mut report);
     unhonoured::report(spec, redirect.is_some(), &mut report);
     unhonoured::residue(spec, object.written_as, &mut report);
     Some(Lowered {

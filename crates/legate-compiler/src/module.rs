@@ -9,6 +9,7 @@ mod defaults;
 mod gzip;
 mod ip;
 mod keys;
+mod labels;
 mod pick;
 mod probes;
 mod read;
@@ -18,7 +19,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 
-use legate_api::{AddedHeader, Body, ObjectKey};
+use legate_api::{AddedHeader, Body, LabelSpecifier, ObjectKey};
 use legate_config::Diagnostic;
 use legate_config::cluster::{Breakers, TcpKeepalive};
 use legate_config::http::{AccessLog, Compression, IpPolicy};
@@ -87,6 +88,10 @@ pub(crate) struct ModuleSettings {
     pub(crate) strict_resolver: bool,
     /// `use_ambassador_namespace_for_service_resolution`
     pub(crate) use_ambassador_namespace_for_service_resolution: bool,
+    /// `default_label_domain`
+    pub(crate) label_domain: String,
+    /// `default_labels`, by domain.
+    pub(crate) default_labels: BTreeMap<String, Vec<LabelSpecifier>>,
     /// `defaults` (spec/routing §4.20): those that work.
     pub(crate) defaults: MappingDefaults,
     /// `defaults.tls_secret_namespacing`
@@ -156,6 +161,8 @@ impl Default for ModuleSettings {
             resolver: "kubernetes-service".to_owned(),
             strict_resolver: false,
             use_ambassador_namespace_for_service_resolution: false,
+            label_domain: "ambassador".to_owned(),
+            default_labels: BTreeMap::new(),
             defaults: MappingDefaults::default(),
             tls_secret_namespacing: true,
             liveness_probe: probe(keys::ALIVE_PREFIX),

@@ -9,6 +9,7 @@ use legate_config::{Entry, PolicyKey};
 use crate::auth::AuthState;
 use crate::group::{GroupContext, Member, Merged};
 use crate::lower::{Matching, PathKind};
+use crate::rate_limit::RateLimitState;
 use crate::resolve::Upstream;
 
 const IDLE_TIMEOUT_MS: u64 = 300_000;
@@ -43,6 +44,16 @@ pub(crate) fn policy(
             _ => None,
         },
         auth_context: auth_context(member, context.auth),
+        labels: merged.labels.clone(),
+        rate_limit: match (context.rate_limit, &merged.labels) {
+            // Without labels of its domain there is nothing to ask about.
+            (RateLimitState::Asked { limit, .. }, Some(labels))
+                if labels.domains.contains_key(&limit.domain) =>
+            {
+                Some(Arc::clone(limit))
+            }
+            _ => None,
+        },
         priority: merged.priority,
         retry: merged.retry.unwrap_or(context.module.retry),
         hash: merged

@@ -46,6 +46,11 @@ fn remedy(code: &str) -> Option<&'static str> {
         "E-POLICY-RETRY" => {
             "name one condition, such as `gateway-error`, and write durations as `250ms` or `0.25s`"
         }
+        "E-RL-CONFIG" => "correct the settings; until then no request is limited by this service",
+        "E-RL-LABEL" => {
+            "a group is a name with a list of specifiers, and a specifier an object with one key"
+        }
+        "W-RL-PROTOCOL" => "write `protocol_version: v3`",
         "E-CERT-EXPIRED" => "renew the certificate",
         "E-HOST-DUPLICATE" => "let one Host own the hostname",
         "E-HOST-TLS" => "correct the TLS settings; until then handshakes are refused",

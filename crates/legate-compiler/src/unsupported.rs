@@ -23,9 +23,6 @@ pub(crate) fn report(key: &ObjectKey, object: &Object) -> Option<Diagnostic> {
             )
             .effect(Effect::Dropped),
         ),
-        (Body::RateLimitService(_), _) => {
-            unsupported("rate limiting is not supported yet; no request is limited")
-        }
         (Body::LogService(_), _) => unsupported("gRPC access logs are not supported yet"),
         (Body::TracingService(_), _) => unsupported("tracing is not supported yet"),
         (Body::ConsulResolver(_), _) => {

@@ -10,7 +10,7 @@
 //! - [`table`]: keyed tables of shared entries; [`snapshot`]: one published version of them all
 //! - [`listener`]: listeners, filter chains, virtual hosts; [`http`]: per-listener HTTP settings
 //! - [`route`]: route sets, routes, ranks, matches, actions; [`policy`]: interned policy bundles;
-//!   [`auth`]: the check among them
+//!   [`auth`]: the check among them; [`limit`]: what requests are counted by, and who is asked
 //! - [`cluster`]: clusters and endpoint sets; [`secret`]: certificates, CA bundles, CRLs
 //! - [`codec`]: a whole snapshot as bytes and back, private keys included
 //! - [`template`]: the `%OPERATOR%` language of header values and access logs
@@ -23,6 +23,7 @@ pub mod diagnostic;
 pub mod hash;
 pub mod http;
 pub mod key;
+pub mod limit;
 pub mod listener;
 pub mod policy;
 pub mod route;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
+use crate::limit::{Labels, RateLimit};
 use crate::template::Template;
 
 /// Effective policies of one target.
@@ -42,6 +43,12 @@ pub struct PolicySet {
     /// What a check over gRPC is told about the route, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub auth_context: Vec<(String, String)>,
+    /// What requests are counted by; `None` = nothing that anybody limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Arc<Labels>>,
+    /// Who is asked whether a request is over a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<Arc<RateLimit>>,
     /// Which of the cluster's circuit breakers count the requests.
     #[serde(default, skip_serializing_if = "Priority::is_default")]
     pub priority: Priority,

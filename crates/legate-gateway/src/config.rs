@@ -44,6 +44,8 @@ pub(crate) enum Target {
         policy: Arc<CompiledPolicy>,
         /// The clusters that the policy's check asks, in its order.
         asked: Box<[Option<Arc<ClusterHandle>>]>,
+        /// The cluster that is asked whether a request is over a limit.
+        limiter: Option<Arc<ClusterHandle>>,
     },
     /// A failure that keeps its share.
     Fail(Fail),
@@ -208,8 +210,13 @@ impl Builder {
 
     /// The clusters that policies ask something of.
     fn side_services(&self) -> Arc<[Arc<ClusterHandle>]> {
-        let asked = self.policies.values().filter_map(|it| it.auth.as_deref());
-        let keys: BTreeSet<&ClusterKey> = asked.flat_map(CompiledAuth::clusters).collect();
+        let policies = || self.policies.values();
+        let auth = policies().filter_map(|it| it.auth.as_deref());
+        let limits = policies().filter_map(|it| it.rate_limit.as_deref());
+        let keys: BTreeSet<&ClusterKey> = auth
+            .flat_map(CompiledAuth::clusters)
+            .chain(limits.map(|limit| &limit.cluster))
+            .collect();
         keys.into_iter()
             .filter_map(|key| self.clusters.get(key).cloned())
             // Shown with zeros before the first check.
@@ -279,11 +286,19 @@ impl Builder {
     fn target(&self, destination: &Destination) -> Target {
         match destination {
             Destination::Cluster { cluster, policies } => match self.policies.get(policies) {
-                Some(policy) => Target::Cluster {
-                    cluster: self.cluster(cluster),
-                    policy: Arc::clone(policy),
-                    asked: self.asked(policy),
-                },
+                Some(policy) => {
+                    let limiter = policy.rate_limit.as_ref();
+                    let cluster = self.cluster(cluster);
+                    if let (Some(cluster), Some(_)) = (&cluster, &policy.labels) {
+                        cluster.note_limited();
+                    }
+                    Target::Cluster {
+                        cluster,
+                        policy: Arc::clone(policy),
+                        limiter: limiter.and_then(|limit| self.cluster(&limit.cluster)),
+                        asked: self.asked(policy),
+                    }
+                }
                 // Never without its policies: they may protect the upstream.
                 None => Target::Fail(broken()),
             },

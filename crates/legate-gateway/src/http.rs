@@ -8,7 +8,8 @@
 //! - [`stream`], [`watch`]: the byte stream of a connection, and its deadlines; [`frames`]: where
 //!   headers begin and end in HTTP/2
 //! - [`h1`], [`h2`]: hyper's state machines under those deadlines
-//! - [`proxy`]: the pipeline; [`route`] decides, [`gates`] let pass or stop, one of which is [`check`],
+//! - [`proxy`]: the pipeline; [`route`] decides, [`gates`] let pass or stop, among them [`check`]
+//!   and [`rate_limit`],
 //!   [`prepare`] makes what is sent, [`respond`] makes the response, [`body`] streams, [`upgrade`]
 //!   goes on after a 101, [`record`] is written at the end
 
@@ -27,6 +28,7 @@ mod mirror;
 pub(crate) mod port;
 mod prepare;
 mod proxy;
+mod rate_limit;
 mod record;
 mod respond;
 mod route;

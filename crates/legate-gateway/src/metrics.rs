@@ -66,6 +66,25 @@ impl HandshakeResult {
     ];
 }
 
+/// What became of a question about a rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LimitResult {
+    /// The request is within its limits.
+    Ok,
+    /// It is over one.
+    OverLimit,
+    /// Nobody can say.
+    Error,
+    /// Nobody can say, and the request passed.
+    FailureModeAllowed,
+}
+
+impl LimitResult {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::LABELS.len();
+    const LABELS: [&'static str; 4] = ["ok", "over_limit", "error", "failure_mode_allowed"];
+}
+
 /// All metrics of a process's data plane.
 pub struct Metrics {
     listeners: RwLock<BTreeMap<String, Arc<ListenerMetrics>>>,

@@ -254,6 +254,29 @@ impl Reply {
         .closing()
     }
 
+    /// The request is over a limit; the body itself follows.
+    pub(crate) fn over_limit(body: &[u8], resource_exhausted: bool) -> Self {
+        let text = String::from_utf8_lossy(body.get(..MAX_MESSAGE).unwrap_or(body));
+        let mut reply = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            text.into_owned(),
+            Flag::RateLimited,
+            "request_rate_limited",
+        );
+        reply.grpc_status = resource_exhausted.then_some(RESOURCE_EXHAUSTED);
+        reply
+    }
+
+    /// Nobody can say whether the request is over a limit, and requests do not pass then.
+    pub(crate) fn rate_limit_error() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "",
+            Flag::RateLimitServiceError,
+            "rate_limiter_error",
+        )
+    }
+
     /// A redirect to `location`.
     pub(crate) fn redirect(status: u16, location: HeaderValue) -> Self {
         let status = StatusCode::from_u16(status)
@@ -322,6 +345,9 @@ impl Reply {
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const DEADLINE_EXCEEDED: u16 = 4;
+const RESOURCE_EXHAUSTED: u16 = 8;
+/// Most bytes of somebody else's text in `grpc-message`.
+const MAX_MESSAGE: usize = 4096;
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Whether a request is gRPC: content type exactly `application/grpc`, or followed by `+`.

@@ -14,6 +14,7 @@
 //! - [`policy`]: header edits and path rewriting of a target; [`rewrite`]: the replacements
 //! - [`auth`]: headers of a check of external authorisation, and of its answer
 //! - [`affinity`]: what of a request decides about its endpoint
+//! - [`labels`]: what requests are counted by
 //! - [`coding`]: which responses are compressed, and how
 //! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request
 
@@ -28,6 +29,7 @@ pub(crate) mod hop;
 pub(crate) mod host;
 pub(crate) mod ip;
 pub(crate) mod metadata;
+pub(crate) mod labels;
 pub(crate) mod path;
 pub(crate) mod policy;
 pub(crate) mod redirect;
@@ -46,6 +48,7 @@ pub(crate) use hop::{HopHeaders, check_connection_header, strip_hop_by_hop};
 pub(crate) use host::{HostError, effective_host};
 pub(crate) use ip::ip_allowed;
 pub(crate) use metadata::DynamicMetadata;
+pub(crate) use labels::{CompiledLabels, LabelFacts};
 pub(crate) use path::{PathParts, normalise_path};
 pub(crate) use policy::{CompiledHost, CompiledPolicy};
 pub(crate) use redirect::{CompiledRedirect, https_redirect_location};

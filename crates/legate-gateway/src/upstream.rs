@@ -22,6 +22,7 @@ mod endpoint;
 mod endpoints;
 mod hashing;
 mod http2;
+mod limited;
 mod pool;
 mod replay;
 mod retry;

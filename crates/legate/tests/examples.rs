@@ -12,6 +12,8 @@ mod auth;
 mod policies;
 #[path = "examples/quickstart.rs"]
 mod quickstart;
+#[path = "examples/rate_limits.rs"]
+mod rate_limits;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -16,7 +16,8 @@ pub(super) fn labels(labels: &mut Value) {
     }
 }
 
-fn specifier(value: &mut Value) {
+/// Converts one specifier, in whatever form.
+pub(super) fn specifier(value: &mut Value) {
     match value {
         Value::String(text) => {
             *value = match text.as_str() {

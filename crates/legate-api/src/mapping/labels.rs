@@ -56,6 +56,13 @@ impl LabelSpecifier {
         Self::read(&value).unwrap_or(LabelSpecifier::Other(value))
     }
 
+    /// Reads a specifier in any form, those of v2 included.
+    #[must_use]
+    pub fn from_any_form(mut value: Value) -> Self {
+        crate::convert::label_specifier(&mut value);
+        Self::from_value(value)
+    }
+
     fn read(value: &Value) -> Option<Self> {
         let object = value.as_object()?;
         let mut entries = object.iter();

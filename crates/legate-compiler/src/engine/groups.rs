@@ -299,6 +299,8 @@ impl Engine {
                 module: &module.settings,
                 headers: &module.headers,
                 auth: &self.auth.state,
+                rate_limit: &self.rate_limit.state,
+                labels: &self.labels,
                 mode: options.mode,
                 policies: &policies,
             },

@@ -14,8 +14,10 @@ use super::{Compilation, concerns_frontends, is_resolver};
 use crate::auth::{AuthPass, auth};
 use crate::endpoints::{EndpointIndex, ServiceName};
 use crate::group::ModuleHeaders;
+use crate::labels::LabelContext;
 use crate::module::{ModuleSettings, module_settings};
 use crate::options::Options;
+use crate::rate_limit::{RateLimitPass, rate_limit};
 use crate::resolve::{Context, Dependency};
 use crate::resources::{Held, Resources};
 use crate::secrets::SecretCache;
@@ -30,6 +32,8 @@ pub(super) struct Engine {
     pub(super) secrets: SecretCache,
     pub(super) fronts: Fronts,
     pub(super) auth: AuthPass,
+    pub(super) rate_limit: RateLimitPass,
+    pub(super) labels: LabelContext,
     has_resolvers: bool,
     pub(super) skipped: Skipped,
     pub(super) endpoints: EndpointIndex,
@@ -118,6 +122,7 @@ impl Engine {
         };
         self.fragments(&mut work, resources, options);
         self.authorise(&mut work, resources, options);
+        self.limit(&mut work, resources, options);
         if hosts.classes {
             for (key, fragment) in &mut self.fragments {
                 let old = fragment.group.clone();
@@ -289,6 +294,31 @@ impl Engine {
         }
         self.auth.diagnostics = new.diagnostics;
         self.auth.dependencies = new.dependencies;
+    }
+
+    /// Reads the RateLimitServices again, for the same reason, and whose labels count.
+    fn limit(&mut self, work: &mut Work, resources: &Resources, options: &Options) {
+        let Some(module) = &self.module else {
+            return;
+        };
+        let new = rate_limit(&Context {
+            resources,
+            options,
+            module: &module.settings,
+            secrets: &self.secrets,
+            endpoints: &self.endpoints,
+            has_resolvers: self.has_resolvers,
+        });
+        if !new.state.same(&self.rate_limit.state) {
+            work.group_all = true;
+            self.rate_limit.state = new.state;
+        }
+        self.rate_limit.diagnostics = new.diagnostics;
+        self.rate_limit.dependencies = new.dependencies;
+        let domains = self.rate_limit.state.domain().map(str::to_owned);
+        let labels = LabelContext::new(&module.settings, options, domains.into_iter().collect());
+        work.group_all |= labels != self.labels;
+        self.labels = labels;
     }
 
     /// The root of the last compile.

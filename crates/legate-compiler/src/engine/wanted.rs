@@ -47,6 +47,7 @@ impl Compiler {
             .values()
             .flat_map(|fragment| &fragment.dependencies)
             .chain(&self.engine.auth.dependencies)
+            .chain(&self.engine.rate_limit.dependencies)
             .filter_map(|dependency| match dependency {
                 Dependency::Object(key) => Some(key),
                 _ => None,
@@ -72,6 +73,7 @@ impl Compiler {
             .values()
             .any(|fragment| fragment.dependencies.contains(&wanted))
             || self.engine.auth.dependencies.contains(&wanted)
+            || self.engine.rate_limit.dependencies.contains(&wanted)
     }
 
     /// The last good versions that are held, each because its current version is rejected. Secrets

@@ -17,6 +17,7 @@ use crate::codes;
 use crate::lower::{Matching, PathInput, PathKind};
 use crate::policy;
 use crate::rank::{RankInput, rank};
+use crate::rate_limit::RateLimitState;
 use crate::weights::Shares;
 
 /// A row that answers 500 for the whole group.
@@ -98,6 +99,11 @@ pub(super) fn forwarding(
                 ) = (&entry.value.auth, context.auth)
                 {
                     upstreams.extend(asked.iter().cloned());
+                }
+                if let (Some(_), RateLimitState::Asked { upstream, .. }) =
+                    (&entry.value.rate_limit, context.rate_limit)
+                {
+                    upstreams.push(Arc::clone(upstream));
                 }
                 policies.push((key.clone(), entry));
                 Destination::Cluster {

@@ -1,5 +1,8 @@
 //! Settings that count for a whole group (spec/routing §4.4).
 
+use std::sync::Arc;
+
+use legate_config::limit::Labels;
 use legate_config::policy::{CorsPolicy, HeaderAdd, HeaderEdits, Priority, Retry};
 use legate_config::{Diagnostic, ObjectRef};
 
@@ -46,6 +49,8 @@ pub(crate) struct Merged {
     pub(crate) retry: Option<Option<Retry>>,
     /// The founder's; `None` = it says nothing.
     pub(crate) balance: Option<Balance>,
+    /// What requests are counted by.
+    pub(crate) labels: Option<Arc<Labels>>,
 }
 
 /// Merges over the valid members, in name order, and reports where they disagree.
@@ -96,6 +101,7 @@ pub(super) fn merge(
         priority: last_set(members, |changes| changes.priority.as_ref()).unwrap_or_default(),
         retry: last_set(members, |changes| changes.retry.as_ref()),
         balance: founder.lowered.changes.balance.clone(),
+        labels: None,
     }
 }
 

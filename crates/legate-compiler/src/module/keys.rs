@@ -4,7 +4,7 @@ use legate_config::cluster::TcpKeepalive;
 use serde_json::{Map, Value};
 
 use super::read::{Report, Section};
-use super::{ModuleSettings, access_log, cors, defaults, gzip, ip, probes, upstream};
+use super::{ModuleSettings, access_log, cors, defaults, gzip, ip, labels, probes, upstream};
 use crate::codes;
 
 pub(super) const ALIVE_PREFIX: &str = "/ambassador/v0/check_alive";
@@ -76,8 +76,8 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("resolver", Honoured),
     ("strict_resolver", Honoured),
     ("retry_policy", Honoured),
-    ("default_label_domain", Unsupported(Always)),
-    ("default_labels", Unsupported(Always)),
+    ("default_label_domain", Honoured),
+    ("default_labels", Honoured),
     ("defaults", Honoured),
     ("use_ambassador_namespace_for_service_resolution", Honoured),
     // §5.3
@@ -119,6 +119,7 @@ pub(super) fn read(config: Section<'_>, settings: &mut ModuleSettings, report: &
     upstreams(config, settings, report);
     settings.ip_policy = ip::policy(config, report);
     settings.cors = cors::cors(config, report);
+    labels::labels(config, settings, report);
     settings.compression = gzip::gzip(config, report);
     settings.access_log = access_log::access_log(config, report);
     let (mapping_defaults, namespacing) = defaults::defaults(config, report);

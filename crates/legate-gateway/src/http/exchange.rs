@@ -15,6 +15,7 @@ use legate_router::Row;
 
 use super::conn::Conn;
 use super::port::Serving;
+use super::rate_limit::Headers;
 use super::record::Record;
 use crate::clock;
 use crate::config::{Mirror, Plan, Target};
@@ -38,6 +39,8 @@ pub(crate) struct Exchange {
     pub(crate) from_auth: RefCell<Vec<HeaderEdit>>,
     /// The cookie that is to bring the client back to its endpoint, where it has none yet.
     pub(crate) affinity: RefCell<Option<HeaderValue>>,
+    /// Headers that rate limits want the response to have.
+    pub(crate) from_limits: RefCell<Headers>,
     /// The content coding that the client prefers, where responses may be compressed.
     pub(crate) coding: Cell<Option<Coding>>,
     alarm: Alarm,
@@ -82,6 +85,7 @@ impl Exchange {
             origin: RefCell::default(),
             from_auth: RefCell::default(),
             affinity: RefCell::default(),
+            from_limits: RefCell::default(),
             coding: Cell::new(None),
             alarm: Alarm::new(&conn.context.timers),
             started,

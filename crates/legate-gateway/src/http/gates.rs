@@ -4,7 +4,7 @@
 //! 1. external authorisation ([`check`]), after which the route is looked for again
 //! 2. CORS of the final route: preflights are answered here
 //! 3. limits that are counted in this process: [`admit`], which never waits
-//! 4. limits that somebody else counts
+//! 4. limits that somebody else counts: [`rate_limit`]
 //!
 //! A request that nobody has to be asked about goes through [`enter`] only, which neither waits nor
 //! allocates. All others wait in a [`Waiting`], and are taken on by [`pass`].
@@ -20,6 +20,7 @@ use super::check::{self, Held};
 use super::exchange::Exchange;
 use super::prepare::{self, Step};
 use super::proxy::note;
+use super::rate_limit;
 use super::respond::{self, About};
 use super::route::{self, Decision, Forward};
 use crate::config::Target;
@@ -60,7 +61,7 @@ pub(super) fn enter(exchange: &Rc<Exchange>, mut routed: Routed) -> Entered {
     if let Some(answer) = admit(exchange, &mut routed) {
         return Entered::Decided(Step::Answered(answer));
     }
-    if waits(exchange) {
+    if rate_limit::waits(exchange) {
         return Entered::Waiting(Box::new(routed));
     }
     Entered::Decided(prepare::proceed(exchange, routed))
@@ -69,19 +70,17 @@ pub(super) fn enter(exchange: &Rc<Exchange>, mut routed: Routed) -> Entered {
 /// Asks whoever there is to be asked, one after the other, and goes on with the request or with the
 /// first refusal.
 pub(super) async fn pass(exchange: &Rc<Exchange>, waiting: Waiting) -> Step {
-    let routed = match waiting {
+    let mut routed = match waiting {
         Waiting::Routed(routed) => routed,
         Waiting::Check(held) => match checked(exchange, held).await {
             Entered::Decided(step) => return step,
             Entered::Waiting(routed) => routed,
         },
     };
+    if let Some(answer) = rate_limit::ask(exchange, &mut routed).await {
+        return Step::Answered(answer);
+    }
     prepare::proceed(exchange, *routed)
-}
-
-/// Whether the request's route has a gate of its own that takes time.
-fn waits(_exchange: &Exchange) -> bool {
-    false
 }
 
 /// External authorisation. What may pass has its route looked for again: headers are others now.

@@ -16,12 +16,15 @@ use super::affinity;
 use super::body::ResponseBody;
 use super::encode::Encoder;
 use super::exchange::Exchange;
+use super::rate_limit::OverLimit;
 use crate::reply::Reply;
 use crate::request::facts::{Captured, Facts};
 use crate::request::{CompiledCors, CompiledPolicy, HopHeaders, will_compress};
 use crate::upstream::UpstreamBody;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+
+const RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
 
 const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 
@@ -88,6 +91,39 @@ pub(crate) fn denied(
     }
     let status = response.status();
     response.headers_mut().extend(headers);
+    let headers = response.headers_mut();
+    edit(exchange, headers, status, about);
+    finish(exchange, headers, status, about.version, false);
+    response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
+}
+
+/// The reply to a request over a limit.
+pub(crate) fn over_limit(
+    exchange: &Rc<Exchange>,
+    over: OverLimit,
+    about: &About<'_>,
+) -> Response<ResponseBody> {
+    let reply = Reply::over_limit(&over.body, over.resource_exhausted);
+    {
+        let mut record = exchange.record.borrow_mut();
+        record.flag(reply.flags);
+        record.details = reply.details.clone();
+    }
+    let mut response = reply.into_response(about.grpc);
+    let status = response.status();
+    let headers = response.headers_mut();
+    for (name, value) in over.headers {
+        if name != CONTENT_TYPE {
+            headers.append(name, value);
+        } else if !about.grpc {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(RATE_LIMITED, HeaderValue::from_static("true"));
+    if !about.grpc {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(over.body.len()));
+        *response.body_mut() = over.body;
+    }
     let headers = response.headers_mut();
     edit(exchange, headers, status, about);
     finish(exchange, headers, status, about.version, false);
@@ -188,7 +224,7 @@ fn compress(
     }
 }
 
-/// The route's edits, those of external authorisation, and CORS after them.
+/// The route's edits, those of external authorisation and of rate limits, and CORS after them.
 pub(crate) fn edit(
     exchange: &Exchange,
     headers: &mut HeaderMap,
@@ -207,6 +243,9 @@ pub(crate) fn edit(
     }
     for wanted in &*exchange.from_auth.borrow() {
         wanted.apply_to_response(headers);
+    }
+    for (name, value) in &*exchange.from_limits.borrow() {
+        headers.append(name.clone(), value.clone());
     }
     if let Some((policy, _)) = about.policy
         && let (Some(cors), Some(origin)) = (&policy.cors, &*exchange.origin.borrow())

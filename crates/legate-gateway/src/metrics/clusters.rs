@@ -7,7 +7,7 @@ use std::sync::Weak;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::Metrics;
+use super::{LimitResult, Metrics};
 use crate::upstream::ClusterCounters;
 
 /// Which circuit breaker refused.
@@ -82,6 +82,40 @@ impl Metrics {
                     .encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
             }
         }
-        Ok(())
+        encode_limits(&clusters, encoder)
     }
+}
+
+/// Rate limits, of those clusters that have any.
+fn encode_limits(
+    clusters: &BTreeMap<String, ClusterCounters>,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let limited = || clusters.iter().filter(|(_, counters)| counters.limited);
+    let mut results = encoder.encode_descriptor(
+        "legate_ratelimit",
+        "Questions about rate limits of requests to a cluster by result; what failed and passed all \
+         the same is under both",
+        None,
+        MetricType::Counter,
+    )?;
+    for (cluster, counters) in limited() {
+        for (result, value) in LimitResult::LABELS.iter().zip(counters.limits) {
+            results
+                .encode_family(&[("cluster", cluster.as_str()), ("result", *result)])?
+                .encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+        }
+    }
+    let mut dropped = encoder.encode_descriptor(
+        "legate_ratelimit_dropped_headers",
+        "Headers in answers of rate limit services that cannot be sent",
+        None,
+        MetricType::Counter,
+    )?;
+    for (cluster, counters) in limited() {
+        dropped
+            .encode_family(&[("cluster", cluster.as_str())])?
+            .encode_counter::<NoLabelSet, u64, f64>(&counters.limits_dropped, None)?;
+    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use http::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT,
 };
 use legate_config::http::HttpSettings;
+use legate_config::limit::RateLimit;
 use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet, Priority, Retry};
 use smallvec::SmallVec;
 
@@ -20,6 +21,7 @@ use super::affinity::CompiledHash;
 use super::auth::CompiledAuth;
 use super::cors::CompiledCors;
 use super::facts::{Captured, Facts, Headers};
+use super::labels::CompiledLabels;
 use super::rewrite::CompiledRewrite;
 use super::template::{Captures, Compiled, Values};
 
@@ -54,6 +56,10 @@ pub(crate) struct CompiledPolicy {
     pub(crate) auth: Option<Arc<CompiledAuth>>,
     /// What it is told about the route.
     pub(crate) auth_context: BTreeMap<String, String>,
+    /// What requests are counted by.
+    pub(crate) labels: Option<CompiledLabels>,
+    /// Who is asked whether a request is over a limit.
+    pub(crate) rate_limit: Option<Arc<RateLimit>>,
     /// Which origins' scripts may use the target.
     pub(crate) cors: Option<CompiledCors>,
     /// What of a request decides about its endpoint.
@@ -101,6 +107,12 @@ impl CompiledPolicy {
                 None => None,
             },
             auth_context: set.auth_context.iter().cloned().collect(),
+            labels: set
+                .labels
+                .as_deref()
+                .map(CompiledLabels::build)
+                .transpose()?,
+            rate_limit: set.rate_limit.clone(),
             cors: set.cors.as_ref().map(CompiledCors::build).transpose()?,
             hash: set.hash.as_ref().map(CompiledHash::build).transpose()?,
         })

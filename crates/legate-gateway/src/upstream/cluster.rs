@@ -19,6 +19,7 @@ use super::endpoint::{Endpoint, EndpointList, InFlight};
 use super::endpoints::EndpointSetHandle;
 use super::tls::ClientTls;
 use crate::metrics::AuthCounters;
+use crate::metrics::LimitResult;
 
 /// A cluster that requests can be sent to.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct ClusterHandle {
     stats: OnceLock<Shards>,
     /// Set where external authorisation asks it.
     auth: OnceLock<Arc<AuthCounters>>,
+    /// Set when rate limits may count its requests.
+    limited: AtomicBool,
     /// Its permits, as each priority takes them.
     default: Owner,
     high: Owner,
@@ -61,6 +64,10 @@ pub(super) struct Shard {
     pub(super) cx_connect_fail: AtomicU64,
     pub(super) rq_active: AtomicI64,
     pub(super) rq_total: AtomicU64,
+    /// Questions about rate limits of its requests, by result.
+    pub(super) limits: [AtomicU64; LimitResult::COUNT],
+    /// Headers of answers to those that could not be honoured.
+    pub(super) limits_dropped: AtomicU64,
 }
 
 /// One shard per core, made by the first request: most clusters of a large config are idle.
@@ -89,6 +96,12 @@ pub struct ClusterCounters {
     pub rq_pending_overflow: u64,
     /// Retries refused by a circuit breaker.
     pub rq_retry_overflow: u64,
+    /// Whether its requests are counted by rate limits at all.
+    pub limited: bool,
+    /// Questions about rate limits, by result.
+    pub limits: [u64; LimitResult::COUNT],
+    /// Headers of answers to those that could not be honoured.
+    pub limits_dropped: u64,
     /// Retries that a policy asked for.
     pub rq_retry: u64,
     /// Those that brought an answer which is not retried.
@@ -123,9 +136,14 @@ impl ClusterCounters {
             (&mut self.cx_overflow, other.cx_overflow),
             (&mut self.rq_pending_overflow, other.rq_pending_overflow),
             (&mut self.rq_retry_overflow, other.rq_retry_overflow),
+            (&mut self.limits_dropped, other.limits_dropped),
             (&mut self.rq_retry, other.rq_retry),
             (&mut self.rq_retry_success, other.rq_retry_success),
         ] {
+            *to = to.saturating_add(from);
+        }
+        self.limited |= other.limited;
+        for (to, from) in self.limits.iter_mut().zip(other.limits) {
             *to = to.saturating_add(from);
         }
     }
@@ -158,6 +176,7 @@ impl ClusterHandle {
             retired: AtomicBool::new(false),
             stats: OnceLock::new(),
             auth: OnceLock::new(),
+            limited: AtomicBool::new(false),
             default: Owner {
                 budget: Arc::clone(&budget),
                 priority: Priority::Default,
@@ -270,7 +289,16 @@ impl ClusterHandle {
             cx_connect_fail: AtomicU64::new(0),
             rq_active: AtomicI64::new(0),
             rq_total: AtomicU64::new(0),
+            limits: Default::default(),
+            limits_dropped: AtomicU64::new(0),
         })
+    }
+
+    /// Rate limits may count its requests: it is shown with zeros.
+    pub(crate) fn note_limited(&self) {
+        if !self.limited.swap(true, Ordering::Relaxed) {
+            let _ = self.shard(0);
+        }
     }
 
     /// Whether it was ever used.
@@ -292,7 +320,12 @@ impl ClusterHandle {
             add(&mut sum.cx_total, &shard.cx_total);
             add(&mut sum.cx_connect_fail, &shard.cx_connect_fail);
             add(&mut sum.rq_total, &shard.rq_total);
+            add(&mut sum.limits_dropped, &shard.limits_dropped);
+            for (to, from) in sum.limits.iter_mut().zip(&shard.limits) {
+                add(to, from);
+            }
         }
+        sum.limited = self.limited.load(Ordering::Relaxed);
         sum.cx_active = connections.try_into().unwrap_or_default();
         sum.rq_active = requests.try_into().unwrap_or_default();
         let Overflows {

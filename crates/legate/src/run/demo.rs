@@ -67,6 +67,7 @@ impl fmt::Display for Substitution {
                 let role = match role {
                     EchoRole::AuthHttp => "auth-http",
                     EchoRole::AuthGrpc => "auth-grpc",
+                    EchoRole::RateLimit => "ratelimit",
                 };
                 write!(f, "Service {name}: echo --as {role} on {address}")
             }
@@ -162,25 +163,31 @@ fn echo(
 ) -> io::Result<SocketAddr> {
     let listener = runtime.block_on(TcpListener::bind(at))?;
     let address = listener.local_addr()?;
-    runtime.spawn(crate::echo::serve(listener, name.to_owned(), role));
+    let name = name.to_owned();
+    runtime.spawn(crate::echo::serve(listener, name, role));
     Ok(address)
 }
 
 /// Endpoint sets of the services that are asked whether requests may pass, and who plays them.
 fn asked(snapshot: &Snapshot) -> BTreeMap<EndpointSetKey, EchoRole> {
     let mut found = BTreeMap::new();
-    for (_, entry) in snapshot.policies.iter() {
-        let Some(Auth::Check(check)) = entry.value.auth.as_deref() else {
-            continue;
-        };
-        let role = match check.protocol {
-            AuthProtocol::Http => EchoRole::AuthHttp,
-            AuthProtocol::Grpc => EchoRole::AuthGrpc,
-        };
-        for target in &check.targets {
-            if let Some(cluster) = snapshot.clusters.get(target.cluster.as_str()) {
-                found.insert(cluster.endpoints.clone(), role);
+    let mut note = |cluster: &str, role| {
+        if let Some(cluster) = snapshot.clusters.get(cluster) {
+            found.insert(cluster.endpoints.clone(), role);
+        }
+    };
+    for (_, policy) in snapshot.policies.iter() {
+        if let Some(Auth::Check(check)) = policy.value.auth.as_deref() {
+            let role = match check.protocol {
+                AuthProtocol::Http => EchoRole::AuthHttp,
+                AuthProtocol::Grpc => EchoRole::AuthGrpc,
+            };
+            for target in &check.targets {
+                note(target.cluster.as_str(), role);
             }
+        }
+        if let Some(limit) = &policy.value.rate_limit {
+            note(limit.cluster.as_str(), EchoRole::RateLimit);
         }
     }
     found

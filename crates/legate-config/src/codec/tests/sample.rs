@@ -14,6 +14,7 @@ use crate::http::{
     AccessLog, AccessLogFormat, Compression, HttpSettings, IpMode, IpPolicy, IpRule, IpSource,
     JsonValue,
 };
+use crate::limit::{Label, Labels, RateLimit};
 use crate::listener::{
     ChainMatch, ChainTls, ClientAuth, DownstreamTls, FilterChain, HostPattern, InsecureAction,
     Listener, SecurityModel, TlsVersion, VirtualHost,
@@ -374,6 +375,15 @@ fn policies(snapshot: &mut Snapshot) {
                 linkerd_dst: Some("l".into()),
                 auth: Some(auth.clone()),
                 auth_context: vec![("k".into(), "v".into())],
+                labels: Some(Arc::new(labels())),
+                rate_limit: Some(Arc::new(RateLimit {
+                    name: "default/rl".into(),
+                    cluster: "key-0".into(),
+                    domain: "d".into(),
+                    timeout_ms: 20,
+                    deny_on_error: true,
+                    resource_exhausted: true,
+                })),
                 priority: Priority::High,
                 retry: Some(Retry {
                     on: RetryOn::ServerError,
@@ -383,6 +393,31 @@ fn policies(snapshot: &mut Snapshot) {
                 hash: Some(source.clone()),
             }),
     );
+}
+
+fn labels() -> Labels {
+    let written_key = Some("k".to_owned());
+    let group = vec![
+        Label::SourceCluster {
+            written_key: written_key.clone(),
+            value: "ambassador-default".into(),
+        },
+        Label::DestinationCluster {
+            written_key: written_key.clone(),
+        },
+        Label::RemoteAddress { written_key },
+        Label::RequestHeader {
+            key: "k".into(),
+            header: "x-a".into(),
+        },
+        Label::Generic {
+            key: "k".into(),
+            value: "v".into(),
+        },
+    ];
+    Labels {
+        domains: [("d".to_owned(), vec![group])].into(),
+    }
 }
 
 fn clusters(snapshot: &mut Snapshot) {
