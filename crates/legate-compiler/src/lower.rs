@@ -6,6 +6,7 @@
 
 mod changes;
 mod cors;
+mod health;
 mod matching;
 mod redirect;
 mod report;
@@ -26,6 +27,7 @@ use crate::service::Service;
 
 pub(crate) use changes::{Changes, HeaderInput, header_adds, header_removes};
 pub(crate) use cors::cors_policy;
+pub(crate) use health::is_host;
 pub(crate) use matching::{HostCondition, Matching, PathKind, is_header_name};
 pub(crate) use redirect::{PathInput, RedirectInput};
 pub(crate) use report::Report;

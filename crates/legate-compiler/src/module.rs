@@ -76,6 +76,8 @@ pub(crate) struct ModuleSettings {
     pub(crate) cors: Option<CorsPolicy>,
     /// `circuit_breakers`: default of Mappings.
     pub(crate) breakers: Breakers,
+    /// `outlier_detection.enabled: false`
+    pub(crate) never_eject: bool,
     /// `retry_policy`: default of Mappings.
     pub(crate) retry: Option<Retry>,
     /// `resolver`: default of Mappings, `kubernetes-service`.
@@ -146,6 +148,7 @@ impl Default for ModuleSettings {
             keepalive: None,
             cors: None,
             breakers: Breakers::default(),
+            never_eject: false,
             retry: None,
             resolver: "kubernetes-service".to_owned(),
             use_ambassador_namespace_for_service_resolution: false,

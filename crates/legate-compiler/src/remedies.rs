@@ -46,6 +46,10 @@ fn remedy(code: &str) -> Option<&'static str> {
         "E-POLICY-RETRY" => {
             "name one condition, such as `gateway-error`, and write durations as `250ms` or `0.25s`"
         }
+        "E-POLICY-HEALTH" => {
+            "give each check one of `http` and `grpc`, and write durations as `3s` or `500ms`"
+        }
+        "W-POLICY-HEALTH" => "set `resolver: endpoint`, so that each endpoint is checked by itself",
         "E-CERT-EXPIRED" => "renew the certificate",
         "E-HOST-DUPLICATE" => "let one Host own the hostname",
         "E-HOST-TLS" => "correct the TLS settings; until then handshakes are refused",

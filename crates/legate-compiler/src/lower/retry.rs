@@ -82,7 +82,7 @@ pub(crate) fn parse_retry(written: &RetryPolicy) -> Result<Retry, BadRetry> {
 }
 
 /// A duration: numbers with units, as `0.25s`, `250ms` or `1m30s`.
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut seconds = 0.0_f64;
     let mut some = false;
