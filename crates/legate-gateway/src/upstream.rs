@@ -3,8 +3,8 @@
 //! Process-wide and built from snapshots: [`Upstreams`] with one [`ClusterHandle`] per cluster.
 //! Per worker and never shared: [`WorkerPool`]. Timeouts of whole requests are not here.
 //!
-//! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its addresses come from
-//! - `balance`: which of them a request goes to
+//! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its endpoints come from
+//! - `endpoint`: one of them; `balance`: which of them a request goes to
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
 //! - `breaker`: how many connections and requests there may be, over all workers
 //! - `send`, `slot`: one request through all of that; `body`: what it carries either way
@@ -17,6 +17,7 @@ mod classify;
 mod cluster;
 mod connect;
 mod dns;
+mod endpoint;
 mod endpoints;
 mod http2;
 mod pool;
@@ -231,7 +232,7 @@ impl Upstreams {
                 http2: cluster.is_http2(),
                 tls: cluster.is_tls(),
                 endpoint_set: cluster.config.endpoints.clone(),
-                endpoints: list.addresses.to_vec(),
+                endpoints: list.addresses().collect(),
                 resolving: list.pending,
                 counters: cluster.counters(),
             }
