@@ -30,12 +30,18 @@ mod compression;
 mod cors;
 #[path = "data_path/counting.rs"]
 mod counting;
+#[path = "data_path/ejection.rs"]
+mod ejection;
 #[path = "data_path/faults.rs"]
 mod faults;
 #[path = "data_path/groups.rs"]
 mod groups;
 #[path = "data_path/headers.rs"]
 mod headers;
+#[path = "data_path/health_checks.rs"]
+mod health_checks;
+#[path = "data_path/health_grpc.rs"]
+mod health_grpc;
 #[path = "data_path/hostile.rs"]
 mod hostile;
 #[path = "data_path/hostile_http2.rs"]
@@ -50,6 +56,8 @@ mod identity;
 mod matching;
 #[path = "data_path/module.rs"]
 mod module;
+#[path = "data_path/moody.rs"]
+mod moody;
 #[path = "data_path/replies.rs"]
 mod replies;
 #[path = "data_path/retries.rs"]

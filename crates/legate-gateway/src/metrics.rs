@@ -6,6 +6,7 @@
 
 mod clusters;
 mod collector;
+mod endpoints;
 mod shard;
 #[cfg(test)]
 mod tests;

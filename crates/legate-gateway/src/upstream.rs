@@ -4,7 +4,8 @@
 //! Per worker and never shared: [`WorkerPool`]. Timeouts of whole requests are not here.
 //!
 //! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its endpoints come from
-//! - `endpoint`: one of them; `balance`: which of them a request goes to
+//! - `endpoint`: one of them; `choose`, `balance`: which of them a request goes to
+//! - `eject`: leaves out those that fail; `health`: those that say they are not well
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
 //! - `breaker`: how many connections and requests there may be, over all workers
 //! - `send`, `slot`: one request through all of that; `body`: what it carries either way
@@ -13,12 +14,15 @@
 mod balance;
 mod body;
 mod breaker;
+mod choose;
 mod classify;
 mod cluster;
 mod connect;
 mod dns;
+mod eject;
 mod endpoint;
 mod endpoints;
+mod health;
 mod http2;
 mod pool;
 mod replay;
@@ -31,7 +35,6 @@ mod tls;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,8 +44,9 @@ use parking_lot::Mutex;
 
 pub(crate) use self::body::UpstreamBody;
 pub(crate) use self::classify::classify;
-pub use self::cluster::ClusterCounters;
 pub(crate) use self::cluster::ClusterHandle;
+pub use self::cluster::{ClusterCounters, EndpointView};
+pub use self::health::HealthCounters;
 pub(crate) use self::pool::WorkerPool;
 pub(crate) use self::send::{Call, outgoing};
 pub(crate) use self::slot::Slot;
@@ -51,12 +55,14 @@ use self::breaker::Budget;
 use self::cluster::Transport;
 use self::dns::Dns;
 use self::endpoints::EndpointSetHandle;
+use self::health::{Health, Probes};
 use self::tls::ClientTls;
 
 /// All clusters of the process.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     dns: Arc<Dns>,
+    probes: Arc<Probes>,
     /// Rises with every change that can make a pooled connection unwanted.
     changes: Arc<AtomicU64>,
     registry: Mutex<Registry>,
@@ -113,7 +119,7 @@ pub struct ClusterView {
     /// Where its endpoints come from.
     pub endpoint_set: EndpointSetKey,
     /// Its endpoints now.
-    pub endpoints: Vec<SocketAddr>,
+    pub endpoints: Vec<EndpointView>,
     /// Whether a name's first resolution is still under way.
     pub resolving: bool,
     /// Counters over all workers.
@@ -126,7 +132,8 @@ impl Upstreams {
     /// No clusters yet. Names will be resolved on the given runtime.
     pub(crate) fn new(control: tokio::runtime::Handle) -> Arc<Self> {
         Arc::new(Self {
-            dns: Arc::new(Dns::new(control)),
+            dns: Arc::new(Dns::new(control.clone())),
+            probes: Probes::new(control),
             changes: Arc::default(),
             registry: Mutex::default(),
         })
@@ -167,6 +174,7 @@ impl Upstreams {
                     let config = Arc::clone(&entry.value);
                     let budget = budgets.remove(key);
                     let budget = budget.unwrap_or_else(|| Budget::new(&config.breakers));
+                    let health = Health::new(&config, transport.tls.clone(), &self.probes);
                     let handle = Arc::new(ClusterHandle::new(
                         key.clone(),
                         config,
@@ -174,7 +182,11 @@ impl Upstreams {
                         set,
                         transport,
                         budget,
+                        health,
                     ));
+                    if let Some(health) = &handle.health {
+                        handle.endpoints.check_by(health);
+                    }
                     handle.budget().belongs_to(&handle);
                     handle
                 }
@@ -232,7 +244,7 @@ impl Upstreams {
                 http2: cluster.is_http2(),
                 tls: cluster.is_tls(),
                 endpoint_set: cluster.config.endpoints.clone(),
-                endpoints: list.addresses().collect(),
+                endpoints: cluster.endpoint_views(),
                 resolving: list.pending,
                 counters: cluster.counters(),
             }

@@ -108,7 +108,7 @@ pub struct Running {
     gateway: Serving,
     drain_delay: Duration,
     substitutions: Vec<Substitution>,
-    _admin: Option<AdminServer>,
+    admin: Option<AdminServer>,
     _demo: Option<demo::Backends>,
 }
 
@@ -208,7 +208,7 @@ impl Running {
             gateway: Serving(plane.gateway),
             drain_delay,
             substitutions,
-            _admin: admin,
+            admin,
             _demo: demo_backends,
         })
     }
@@ -223,6 +223,12 @@ impl Running {
             .iter()
             .find(|listener| listener.declared == declared)
             .and_then(|listener| listener.bound)
+    }
+
+    /// Where the admin server listens.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.addresses().first().copied()
     }
 
     /// All there is to report now: the source's and the compiler's, located.

@@ -6,12 +6,17 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::eject::{Ejection, Failure, Standing};
+use crate::clock;
+
 /// An address that requests can go to, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     /// Where to connect.
     pub(crate) address: SocketAddr,
     in_flight: AtomicU32,
+    /// What its failures led to.
+    pub(super) ejection: Ejection,
 }
 
 /// The endpoints of a set at one moment.
@@ -29,7 +34,11 @@ pub(super) struct Known(HashMap<SocketAddr, Weak<Endpoint>>);
 
 /// Counts a request at an endpoint, by its own life.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Endpoint>);
+pub(super) struct InFlight {
+    endpoint: Arc<Endpoint>,
+    /// What its outcome means to the endpoint; `None` once that is known.
+    standing: Option<Standing>,
+}
 
 // === impl Endpoint ===
 
@@ -38,6 +47,7 @@ impl Endpoint {
         Arc::new(Self {
             address,
             in_flight: AtomicU32::new(0),
+            ejection: Ejection::default(),
         })
     }
 
@@ -84,21 +94,40 @@ impl Known {
 // === impl InFlight ===
 
 impl InFlight {
-    pub(super) fn begin(endpoint: Arc<Endpoint>) -> Self {
+    pub(super) fn begin(endpoint: Arc<Endpoint>, standing: Standing) -> Self {
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(endpoint)
+        Self {
+            endpoint,
+            standing: Some(standing),
+        }
     }
 
     /// Where the request is.
-    #[cfg(test)]
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
+        &self.endpoint
+    }
+
+    /// The endpoint responded; says whether it comes back by that.
+    pub(super) fn responded(&mut self) -> bool {
+        let standing = self.standing.take();
+        standing.is_some_and(|it| self.endpoint.ejection.responded(it))
+    }
+
+    /// The request failed without a response.
+    pub(super) fn failed(&mut self) -> Failure {
+        let standing = self.standing.take();
+        standing.map_or(Failure::Noted, |it| {
+            self.endpoint.ejection.failed(it, clock::now())
+        })
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(standing) = self.standing {
+            self.endpoint.ejection.abandoned(standing);
+        }
     }
 }
 
@@ -114,7 +143,7 @@ mod tests {
         let second = known.endpoints(&[at(2), at(3)]);
         assert!(Arc::ptr_eq(&first[1], &second[0]));
 
-        let running = InFlight::begin(Arc::clone(&first[0]));
+        let running = InFlight::begin(Arc::clone(&first[0]), Standing::In);
         drop(first);
         let third = known.endpoints(&[at(1)]);
         assert!(Arc::ptr_eq(&third[0], running.endpoint()));

@@ -18,11 +18,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use legate_config::policy::Priority;
 
-use super::balance::{Pick, Tried};
+use super::balance::Tried;
 use super::body::{RequestBody, UpstreamBody};
 use super::breaker::{ConnectionPermit, Owner, Turn};
+use super::choose::choose;
 use super::classify::classify;
 use super::cluster::{Active, ClusterHandle};
+use super::eject::Standing;
 use super::endpoint::{Endpoint, InFlight};
 use super::http2;
 use super::pool::{Bucket, Held, Http1, Lease, WorkerPool};
@@ -119,7 +121,7 @@ impl WorkerPool {
         let mut waited = false;
         loop {
             let anywhere = again || (retry && failure.is_none());
-            let Some(endpoint) = choose(cluster, tried, anywhere) else {
+            let Some(at) = choose(cluster, tried, anywhere) else {
                 if cluster.endpoints.list().pending && !waited {
                     waited = true;
                     Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
@@ -127,7 +129,7 @@ impl WorkerPool {
                 }
                 return Err(failure.unwrap_or(ProxyError::new(ErrorKind::NoHealthyUpstream)));
             };
-            let address = endpoint.address;
+            let address = at.endpoint().address;
             tried.push(address);
             call.attempts = call.attempts.saturating_add(1);
             call.upstream = Some(address);
@@ -135,7 +137,7 @@ impl WorkerPool {
                 pool: self,
                 cluster,
                 address,
-                at: Some(InFlight::begin(endpoint)),
+                at: Some(at),
                 again,
                 owner: cluster.owner(call.priority),
             };
@@ -150,6 +152,9 @@ impl WorkerPool {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            if let Some(at) = attempt.at.as_mut().filter(|_| next != Next::Again) {
+                cluster.failed(at, error.kind());
+            }
             match next {
                 Next::Elsewhere if other_endpoints.next().is_some() => {}
                 Next::Again => again = true,
@@ -184,21 +189,6 @@ where
         *request.version_mut() = Version::HTTP_11;
     }
     Ok(Slot::of(request))
-}
-
-/// The next endpoint: one that was not tried; a request that was sent before may go where it was,
-/// one whose connect failed may not.
-fn choose(cluster: &ClusterHandle, tried: &Tried, again: bool) -> Option<Arc<Endpoint>> {
-    let list = cluster.endpoints.list();
-    let choose = |tried: &Tried| {
-        let pick = Pick {
-            policy: cluster.config.balancer,
-            cursor: &cluster.cursor,
-            tried,
-        };
-        pick.from(&list, |_| true).map(Arc::clone)
-    };
-    choose(tried).or_else(|| again.then(|| choose(&Tried::default())).flatten())
 }
 
 #[cfg(test)]
@@ -265,7 +255,7 @@ impl Attempt<'_> {
                         worker: self.pool.worker,
                     },
                     request: counted,
-                    at: self.at.take(),
+                    at: self.answered(),
                 };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
@@ -298,7 +288,7 @@ impl Attempt<'_> {
                 break permit;
             }
             if pooled && let Some((connection, bucket, endpoint)) = self.any_idle() {
-                self.at = Some(InFlight::begin(endpoint));
+                self.at = Some(InFlight::begin(endpoint, Standing::In));
                 return Ok((connection, bucket, true));
             }
             let place = match &mut pending {
@@ -330,7 +320,8 @@ impl Attempt<'_> {
         let class = self.cluster.transport.load().class;
         let lifetime = self.cluster.max_lifetime();
         let list = self.cluster.endpoints.list();
-        list.endpoints.iter().find_map(|endpoint| {
+        let mut usable = list.endpoints.iter().filter(|it| self.cluster.may_use(it));
+        usable.find_map(|endpoint| {
             let bucket = self.pool.bucket(class, endpoint.address);
             let connection = bucket.take(clock::now(), lifetime, self.owner)?;
             Some((connection, bucket, Arc::clone(endpoint)))
@@ -355,7 +346,7 @@ impl Attempt<'_> {
                 let lease = Lease {
                     connection: Held::Single(connection),
                     request: counted,
-                    at: self.at.take(),
+                    at: self.answered(),
                 };
                 // After 101 the stream belongs to whoever takes the upgrade.
                 let lease = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(lease);
@@ -393,12 +384,21 @@ impl Attempt<'_> {
                 let lease = Lease {
                     connection: Held::Http2(stream),
                     request: counted,
-                    at: self.at.take(),
+                    at: self.answered(),
                 };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
             Err(error) => Err(self.failed(error, slot)),
         }
+    }
+
+    /// The response has begun: its place at the endpoint, for the rest of it.
+    fn answered(&mut self) -> Option<InFlight> {
+        let mut at = self.at.take();
+        if let Some(at) = &mut at {
+            self.cluster.responded(at);
+        }
+        at
     }
 
     /// Takes the request to be sent. Where a second sending could be allowed a copy stays: only of

@@ -103,7 +103,7 @@ pub(super) fn start(options: RunOptions, kube: KubeRun) -> Result<Running, Start
         gateway: Serving(plane.gateway),
         drain_delay,
         substitutions: Vec::new(),
-        _admin: admin,
+        admin,
         _demo: None,
     })
 }
