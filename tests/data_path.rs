@@ -22,6 +22,8 @@ mod association;
 mod auth;
 #[path = "data_path/auth_cors.rs"]
 mod auth_cors;
+#[path = "data_path/balancing.rs"]
+mod balancing;
 #[path = "data_path/breakers.rs"]
 mod breakers;
 #[path = "data_path/compression.rs"]
@@ -64,6 +66,8 @@ mod replies;
 mod retries;
 #[path = "data_path/rewriting.rs"]
 mod rewriting;
+#[path = "data_path/rolling.rs"]
+mod rolling;
 #[path = "data_path/security.rs"]
 mod security;
 #[path = "data_path/services.rs"]

@@ -68,6 +68,12 @@ impl SliceEndpoint {
     pub fn is_ready(&self) -> bool {
         self.ready != Some(false)
     }
+
+    /// Whether it is going away and still serves: better than nothing where no other is ready.
+    #[must_use]
+    pub fn is_last_resort(&self) -> bool {
+        self.serving == Some(true) && self.terminating == Some(true)
+    }
 }
 
 /// A port of endpoints.

@@ -64,7 +64,11 @@ pub(crate) fn cluster(
             UpstreamProtocol::Http1
         },
         tls: facts.tls,
-        balancer: Balancer::RoundRobin,
+        balancer: changes
+            .balance
+            .as_ref()
+            .or(module.balance.as_ref())
+            .map_or(Balancer::RoundRobin, |balance| balance.policy),
         connect_timeout_ms: changes.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS),
         idle_timeout_ms: idle.unwrap_or(IDLE_TIMEOUT_MS),
         max_lifetime_ms: lifetime.unwrap_or(0),

@@ -4,6 +4,7 @@
 //! and which of its fields are wrong. The result is kept as long as the object is the same. What a
 //! `service`, a `resolver` or a TLS context stands for is the next pass's business (`resolve`).
 
+mod balancer;
 mod changes;
 mod cors;
 mod health;
@@ -25,6 +26,7 @@ use crate::codes;
 use crate::select::object_ref;
 use crate::service::Service;
 
+pub(crate) use balancer::{Balance, parse_balance};
 pub(crate) use changes::{Changes, HeaderInput, header_adds, header_removes};
 pub(crate) use cors::cors_policy;
 pub(crate) use health::is_host;

@@ -24,6 +24,7 @@ use legate_config::cluster::{Breakers, TcpKeepalive};
 use legate_config::http::{AccessLog, Compression, IpPolicy};
 use legate_config::policy::{CorsPolicy, Retry};
 
+use crate::lower::Balance;
 use crate::options::Options;
 use crate::resources::Resources;
 
@@ -80,8 +81,12 @@ pub(crate) struct ModuleSettings {
     pub(crate) never_eject: bool,
     /// `retry_policy`: default of Mappings.
     pub(crate) retry: Option<Retry>,
+    /// `load_balancer`: default of Mappings.
+    pub(crate) balance: Option<Balance>,
     /// `resolver`: default of Mappings, `kubernetes-service`.
     pub(crate) resolver: String,
+    /// `strict_resolver`: whether a Mapping's own load balancer needs an endpoint resolver.
+    pub(crate) strict_resolver: bool,
     /// `use_ambassador_namespace_for_service_resolution`
     pub(crate) use_ambassador_namespace_for_service_resolution: bool,
     /// `defaults` (spec/routing §4.20): those that work.
@@ -150,7 +155,9 @@ impl Default for ModuleSettings {
             breakers: Breakers::default(),
             never_eject: false,
             retry: None,
+            balance: None,
             resolver: "kubernetes-service".to_owned(),
+            strict_resolver: false,
             use_ambassador_namespace_for_service_resolution: false,
             defaults: MappingDefaults::default(),
             tls_secret_namespacing: true,

@@ -21,6 +21,9 @@ pub struct Options {
     pub hash_key: [u8; 32],
     /// What to say about Secrets and Services that are not there.
     pub missing: MissingRefs,
+    /// Whether EndpointSlices and Endpoints are looked at; without them an endpoint resolver finds
+    /// nothing.
+    pub endpoints: bool,
 }
 
 /// Where the objects come from.
@@ -53,6 +56,7 @@ impl Default for Options {
             now: None,
             hash_key: [0; 32],
             missing: MissingRefs::Info,
+            endpoints: true,
         }
     }
 }

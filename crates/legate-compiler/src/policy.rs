@@ -44,6 +44,11 @@ pub(crate) fn policy(
         },
         priority: merged.priority,
         retry: merged.retry.unwrap_or(context.module.retry),
+        hash: merged
+            .balance
+            .as_ref()
+            .or(context.module.balance.as_ref())
+            .and_then(|balance| balance.hash.clone()),
     };
     context.policies.intern(policy)
 }

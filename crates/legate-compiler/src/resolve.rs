@@ -301,13 +301,22 @@ impl Pass<'_> {
         }
     }
 
-    /// A load balancer of the Mapping's own asks for endpoints.
+    /// A load balancer of the Mapping's own asks for endpoints, or for another resolver.
     fn balanced(&mut self) -> By {
         let written = self
             .lowered
             .spec()
             .is_some_and(|spec| spec.load_balancer.is_some());
         if !written {
+            return By::Service;
+        }
+        if self.context.module.strict_resolver {
+            self.report.fatal_with_help(
+                codes::E_MAP_LB,
+                "spec.load_balancer",
+                "the service resolver leaves balancing to the network (Module `strict_resolver`)",
+                "use an endpoint resolver, or remove the load balancer",
+            );
             return By::Service;
         }
         self.report.notice(

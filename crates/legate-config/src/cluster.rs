@@ -114,6 +114,12 @@ pub enum UpstreamProtocol {
 pub enum Balancer {
     /// In turn; one cursor per cluster, shared by the workers.
     RoundRobin,
+    /// Of two random ones the one with fewer requests in flight.
+    LeastRequest,
+    /// By a hash of the request, on a ring of points.
+    RingHash,
+    /// By a hash of the request, in a Maglev table.
+    Maglev,
 }
 
 /// TCP keep-alive; absent parts are the system's.

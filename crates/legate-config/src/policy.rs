@@ -45,6 +45,38 @@ pub struct PolicySet {
     /// When a request is sent again, besides where that is always safe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// What of a request decides about its endpoint, where the cluster goes by a hash; `None` = any
+    /// endpoint will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<HashSource>,
+}
+
+/// What of a request decides about its endpoint (spec/services §3.8). Requests without it go
+/// anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HashSource {
+    /// A cookie.
+    Cookie(HashCookie),
+    /// All values of this header, lower-case.
+    Header(String),
+    /// The client's address.
+    SourceIp,
+}
+
+/// A cookie that keeps a client at its endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashCookie {
+    /// Its name.
+    pub name: String,
+    /// `Path` of a cookie that we make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Seconds that a cookie that we make is kept, 0 = as long as the client's session; `None` = we
+    /// make none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_secs: Option<u64>,
 }
 
 /// When a request is sent again (spec/services §3.4).

@@ -11,6 +11,7 @@
 //! - [`proxy`]: the pipeline; [`route`] decides, [`check`] asks who may pass, [`respond`] makes the response, [`body`] streams,
 //!   [`upgrade`] goes on after a 101, [`record`] is written at the end
 
+mod affinity;
 mod body;
 mod check;
 pub(crate) mod conn;

@@ -13,9 +13,11 @@
 //! - [`cors`]: which origins' scripts may use a target
 //! - [`policy`]: header edits and path rewriting of a target; [`rewrite`]: the replacements
 //! - [`auth`]: headers of a check of external authorisation, and of its answer
+//! - [`affinity`]: what of a request decides about its endpoint
 //! - [`coding`]: which responses are compressed, and how
 //! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request
 
+pub(crate) mod affinity;
 pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod coding;

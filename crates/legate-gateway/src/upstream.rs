@@ -4,7 +4,7 @@
 //! Per worker and never shared: [`WorkerPool`]. Timeouts of whole requests are not here.
 //!
 //! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its endpoints come from
-//! - `endpoint`: one of them; `choose`, `balance`: which of them a request goes to
+//! - `endpoint`: one of them; `choose`, `balance`, `hashing`: which of them a request goes to
 //! - `eject`: leaves out those that fail; `health`: those that say they are not well
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
 //! - `breaker`: how many connections and requests there may be, over all workers
@@ -22,6 +22,7 @@ mod dns;
 mod eject;
 mod endpoint;
 mod endpoints;
+mod hashing;
 mod health;
 mod http2;
 mod pool;
@@ -36,7 +37,6 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use legate_config::cluster::{Breakers, Cluster, TcpKeepalive, UpstreamProtocol, UpstreamTls};
 use legate_config::{ClusterKey, EndpointSetKey, Hash128, Snapshot};
@@ -46,6 +46,7 @@ pub(crate) use self::body::UpstreamBody;
 pub(crate) use self::classify::classify;
 pub(crate) use self::cluster::ClusterHandle;
 pub use self::cluster::{ClusterCounters, EndpointView};
+pub(crate) use self::endpoint::InFlight;
 pub use self::health::HealthCounters;
 pub(crate) use self::pool::WorkerPool;
 pub(crate) use self::send::{Call, outgoing};
@@ -54,7 +55,8 @@ pub(crate) use self::slot::Slot;
 use self::breaker::Budget;
 use self::cluster::Transport;
 use self::dns::Dns;
-use self::endpoints::EndpointSetHandle;
+use self::endpoints::{Changes, EndpointSetHandle};
+use self::hashing::Needs;
 use self::health::{Health, Probes};
 use self::tls::ClientTls;
 
@@ -63,8 +65,7 @@ use self::tls::ClientTls;
 pub(crate) struct Upstreams {
     dns: Arc<Dns>,
     probes: Arc<Probes>,
-    /// Rises with every change that can make a pooled connection unwanted.
-    changes: Arc<AtomicU64>,
+    changes: Arc<Changes>,
     registry: Mutex<Registry>,
 }
 
@@ -201,17 +202,21 @@ impl Upstreams {
         registry.prune();
         drop(registry);
         if changed {
-            self.changes.fetch_add(1, Ordering::Release);
+            self.changes.note();
         }
         failed
     }
 
     /// Defines every set that a cluster names. Others would resolve for nobody.
     fn update_sets(&self, registry: &mut Registry, snapshot: &Snapshot) {
+        let mut needs: HashMap<&EndpointSetKey, Needs> = HashMap::new();
         for (_, cluster) in snapshot.clusters.iter() {
-            registry.set(&cluster.value.endpoints, &self.changes);
+            let key = &cluster.value.endpoints;
+            registry.set(key, &self.changes);
+            needs.entry(key).or_default().add(cluster.value.balancer);
         }
         for set in registry.sets.values() {
+            set.need(needs.get(set.key()).copied().unwrap_or_default());
             let definition = snapshot.endpoint_sets.entry(set.key());
             set.define(
                 definition.map(|entry| (&*entry.value, entry.hash)),
@@ -299,7 +304,7 @@ impl Registry {
         found
     }
 
-    fn set(&mut self, key: &EndpointSetKey, changes: &Arc<AtomicU64>) -> Arc<EndpointSetHandle> {
+    fn set(&mut self, key: &EndpointSetKey, changes: &Arc<Changes>) -> Arc<EndpointSetHandle> {
         let set = self.sets.entry(key.clone());
         let make = || Arc::new(EndpointSetHandle::new(key.clone(), Arc::clone(changes)));
         Arc::clone(set.or_insert_with(make))

@@ -64,6 +64,7 @@ pub fn compile_options(
         strict_label_selectors: !truthy(environment, "DISABLE_STRICT_LABEL_SELECTORS"),
         mode: Mode::Folder,
         missing,
+        endpoints: !truthy(environment, "AMBASSADOR_DISABLE_ENDPOINTS"),
         now: Some(now()),
         ..Options::default()
     }
@@ -107,7 +108,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "AMBASSADOR_CLUSTER_ID",
     "AMBASSADOR_CONFIG_BASE_DIR",
     "AMBASSADOR_CONFIG_DIR",
-    "AMBASSADOR_DISABLE_ENDPOINTS",
     "AMBASSADOR_DISABLE_FEATURES",
     "AMBASSADOR_EDS_BYPASS",
     "AMBASSADOR_ENVOY_BASE_ID",
@@ -132,7 +132,6 @@ const WITHOUT_EFFECT: &[&str] = &[
 /// Of those, the ones that have an effect with `--kube`.
 const EFFECTIVE_IN_CLUSTERS: &[&str] = &[
     "AMBASSADOR_CERTS_SINGLE_NAMESPACE",
-    "AMBASSADOR_DISABLE_ENDPOINTS",
     "AMBASSADOR_FAST_RECONFIGURE",
     "AMBASSADOR_FIELD_SELECTOR",
     "AMBASSADOR_FORCE_ENDPOINTS",
@@ -290,7 +289,7 @@ mod tests {
         assert!(writes_status(None, &none));
         assert!(!writes_status(None, &off));
         assert!(writes_status(Some(Switch::On), &off));
-        let effective = BTreeMap::from([("AMBASSADOR_DISABLE_ENDPOINTS", "1")]);
+        let effective = BTreeMap::from([("AMBASSADOR_FIELD_SELECTOR", "a=b")]);
         assert_eq!(notice(&effective, true), None);
         assert!(notice(&effective, false).is_some());
     }

@@ -86,7 +86,7 @@ impl EndpointIndex {
 
 /// The Service whose endpoints an object holds.
 fn owner(key: &ObjectKey, resources: &Resources, options: &Options) -> Option<ServiceName> {
-    if !select::is_visible(key, options) {
+    if !options.endpoints || !select::is_visible(key, options) {
         return None;
     }
     let object = select::effective(resources.get(key)?);

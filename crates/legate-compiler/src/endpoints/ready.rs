@@ -2,15 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use legate_api::{Body, EndpointPort, Kind, ObjectKey, ServicePort};
+use legate_api::{Body, EndpointPort, Kind, ObjectKey, ServicePort, SliceEndpoint};
 use legate_config::cluster::Endpoint;
 
 use super::index::{EndpointIndex, ServiceName};
 use crate::resources::Resources;
 use crate::select;
 
-/// The ready endpoints for a port of a Service, sorted and without duplicates. EndpointSlices hide
-/// Endpoints of the same Service.
+/// The ready endpoints for a port of a Service, sorted and without duplicates; if none is ready, those
+/// that are going away and still serve (as kube-proxy does). EndpointSlices hide Endpoints of the same
+/// Service.
 pub(super) fn ready_endpoints(
     resources: &Resources,
     index: &EndpointIndex,
@@ -25,39 +26,67 @@ pub(super) fn ready_endpoints(
         },
         None => Wanted::Number(port),
     };
-    let has_slices = index
-        .holders(service)
-        .any(|key| key.kind == Kind::EndpointSlice);
-    let mut endpoints = Vec::new();
-    for key in index.holders(service) {
-        if has_slices && key.kind != Kind::EndpointSlice {
-            continue;
-        }
-        let Some(held) = resources.get(key) else {
-            continue;
-        };
-        match &select::effective(held).body {
-            Body::EndpointSlice(slice) => {
-                let addresses = slice
-                    .endpoints
-                    .iter()
-                    .filter(|endpoint| endpoint.is_ready())
-                    // Addresses of one endpoint are one endpoint: the first is as good as any.
-                    .filter_map(|endpoint| endpoint.addresses.first());
-                collect(&wanted, &slice.ports, addresses, &mut endpoints);
-            }
-            Body::Endpoints(body) => {
-                for subset in &body.subsets {
-                    let addresses = subset.addresses.iter().map(|address| &address.ip);
-                    collect(&wanted, &subset.ports, addresses, &mut endpoints);
-                }
-            }
-            _ => {}
-        }
+    let holders = Holders {
+        resources,
+        index,
+        service,
+    };
+    let ready = holders.endpoints(&wanted, SliceEndpoint::is_ready);
+    if ready.is_empty() {
+        return holders.endpoints(&wanted, SliceEndpoint::is_last_resort);
     }
-    endpoints.sort_unstable();
-    endpoints.dedup();
-    endpoints
+    ready
+}
+
+/// What holds the endpoints of a Service.
+struct Holders<'a> {
+    resources: &'a Resources,
+    index: &'a EndpointIndex,
+    service: &'a ServiceName,
+}
+
+impl Holders<'_> {
+    /// The endpoints that may be used.
+    fn endpoints(&self, wanted: &Wanted, usable: fn(&SliceEndpoint) -> bool) -> Vec<Endpoint> {
+        let Self {
+            resources,
+            index,
+            service,
+        } = self;
+        let has_slices = index
+            .holders(service)
+            .any(|key| key.kind == Kind::EndpointSlice);
+        let mut endpoints = Vec::new();
+        for key in index.holders(service) {
+            if has_slices && key.kind != Kind::EndpointSlice {
+                continue;
+            }
+            let Some(held) = resources.get(key) else {
+                continue;
+            };
+            match &select::effective(held).body {
+                Body::EndpointSlice(slice) => {
+                    let addresses = slice
+                        .endpoints
+                        .iter()
+                        .filter(|endpoint| usable(endpoint))
+                        // Addresses of one endpoint are one endpoint: the first is as good as any.
+                        .filter_map(|endpoint| endpoint.addresses.first());
+                    collect(wanted, &slice.ports, addresses, &mut endpoints);
+                }
+                Body::Endpoints(body) => {
+                    for subset in &body.subsets {
+                        let addresses = subset.addresses.iter().map(|address| &address.ip);
+                        collect(wanted, &subset.ports, addresses, &mut endpoints);
+                    }
+                }
+                _ => {}
+            }
+        }
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        endpoints
+    }
 }
 
 /// Which port of the endpoints is meant.

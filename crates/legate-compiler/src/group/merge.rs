@@ -5,7 +5,7 @@ use legate_config::{Diagnostic, ObjectRef};
 
 use super::{Headers, Member};
 use crate::codes;
-use crate::lower::{Changes, header_adds, header_removes};
+use crate::lower::{Balance, Changes, header_adds, header_removes};
 use crate::module::ModuleSettings;
 
 /// The Module's defaults for groups, lowered. What is wrong with them is reported with the Module.
@@ -44,6 +44,8 @@ pub(crate) struct Merged {
     pub(crate) priority: Priority,
     /// `None` = nobody says anything.
     pub(crate) retry: Option<Option<Retry>>,
+    /// The founder's; `None` = it says nothing.
+    pub(crate) balance: Option<Balance>,
 }
 
 /// Merges over the valid members, in name order, and reports where they disagree.
@@ -93,6 +95,7 @@ pub(super) fn merge(
         cors,
         priority: last_set(members, |changes| changes.priority.as_ref()).unwrap_or_default(),
         retry: last_set(members, |changes| changes.retry.as_ref()),
+        balance: founder.lowered.changes.balance.clone(),
     }
 }
 

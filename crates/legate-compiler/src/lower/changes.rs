@@ -9,6 +9,7 @@ use legate_config::health::HealthCheck;
 use legate_config::policy::{CorsPolicy, HeaderAdd, HostRewrite, Priority, RegexReplace, Retry};
 use legate_config::template::Template;
 
+use super::balancer::{Balance, balance};
 use super::cors::cors_policy;
 use super::matching::is_header_name;
 use super::{Report, health, retry, upstream};
@@ -54,6 +55,8 @@ pub(crate) struct Changes {
     pub(crate) breakers: Option<Breakers>,
     /// `health_checks`
     pub(crate) health_checks: Vec<HealthCheck>,
+    /// `load_balancer`
+    pub(crate) balance: Option<Balance>,
     /// `priority`
     pub(crate) priority: Option<Priority>,
     /// `retry_policy`: one that never comes to anything is `None` inside.
@@ -121,6 +124,7 @@ pub(super) fn changes(spec: &MappingSpec, redirects: bool, report: &mut Report) 
         } else {
             health::health_checks(spec, report)
         },
+        balance: balance(spec, report),
         priority: upstream::priority(spec, report),
         retry: retry::retry(spec, report),
         ..Changes::default()

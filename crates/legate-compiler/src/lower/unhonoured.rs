@@ -1,7 +1,7 @@
 //! Fields of a Mapping that are not honoured yet, or that have no effect: each gets a diagnostic.
 
 use legate_api::WrittenAs;
-use legate_api::mapping::{LoadBalancer, LoadBalancerPolicy, MappingSpec};
+use legate_api::mapping::MappingSpec;
 
 use super::Report;
 use crate::codes;
@@ -15,7 +15,6 @@ pub(super) fn report(spec: &MappingSpec, redirects: bool, report: &mut Report) {
     } else if spec.shadow == Some(true) {
         on_shadows(spec, report);
     }
-    load_balancer(spec.load_balancer.as_ref(), report);
 }
 
 /// Names what an Emissary conversion webhook left in an object (spec/routing §1.3). What our own
@@ -136,6 +135,7 @@ fn on_redirects(spec: &MappingSpec, report: &mut Report) {
         ("spec.resolver", spec.resolver.is_some()),
         ("spec.keepalive", spec.keepalive.is_some()),
         ("spec.circuit_breakers", spec.circuit_breakers.is_some()),
+        ("spec.load_balancer", spec.load_balancer.is_some()),
         ("spec.priority", spec.priority.is_some()),
         ("spec.health_checks", spec.health_checks.is_some()),
         ("spec.retry_policy", spec.retry_policy.is_some()),
@@ -193,50 +193,5 @@ fn on_shadows(spec: &MappingSpec, report: &mut Report) {
             field,
             "this has no effect on a shadow: it gets what the main upstream got",
         );
-    }
-}
-
-/// Shapes are checked as if the policies were there; what is well formed is reported and balanced
-/// round robin (spec/routing §4.12).
-fn load_balancer(written: Option<&LoadBalancer>, report: &mut Report) {
-    let Some(balancer) = written else {
-        return;
-    };
-    let sources = [
-        balancer.cookie.is_some(),
-        balancer.header.is_some(),
-        balancer.source_ip == Some(true),
-    ];
-    let sources = sources.into_iter().filter(|given| *given).count();
-    match balancer.policy {
-        None => {
-            if !report.has_issue("spec.load_balancer") {
-                report.fatal(
-                    codes::E_MAP_LB,
-                    "spec.load_balancer.policy",
-                    "a load balancer needs a policy",
-                );
-            }
-        }
-        Some(LoadBalancerPolicy::RoundRobin | LoadBalancerPolicy::LeastRequest) if sources > 0 => {
-            report.fatal(
-                codes::E_MAP_LB,
-                "spec.load_balancer",
-                "`cookie`, `header` and `source_ip` go with `ring_hash` and `maglev` only",
-            );
-        }
-        Some(LoadBalancerPolicy::RingHash | LoadBalancerPolicy::Maglev) if sources != 1 => {
-            report.fatal(
-                codes::E_MAP_LB,
-                "spec.load_balancer",
-                "`ring_hash` and `maglev` need exactly one of `cookie`, `header` and `source_ip`",
-            );
-        }
-        Some(LoadBalancerPolicy::RoundRobin) => {}
-        Some(_) => report.ignored(
-            codes::W_UNSUPPORTED,
-            "spec.load_balancer",
-            "only round robin is supported yet; endpoints are used in turn",
-        ),
     }
 }

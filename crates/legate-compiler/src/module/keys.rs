@@ -72,8 +72,9 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("cluster_request_timeout_ms", Honoured),
     ("cors", Honoured),
     ("keepalive", Honoured),
-    ("load_balancer", Unsupported(Special)),
+    ("load_balancer", Honoured),
     ("resolver", Honoured),
+    ("strict_resolver", Honoured),
     ("retry_policy", Honoured),
     ("default_label_domain", Unsupported(Always)),
     ("default_labels", Unsupported(Always)),
@@ -171,7 +172,6 @@ fn special(name: &str, value: &Value, path: &str, report: &mut Report<'_>) {
                 "it must be ALLOW, REJECT_REQUEST or DROP_HEADER; ALLOW applies",
             ),
         },
-        "load_balancer" => load_balancer(value, path, report),
         "lua_scripts" => report.ignored_with(
             codes::E_POLICY_LUA,
             path,
@@ -183,33 +183,6 @@ fn special(name: &str, value: &Value, path: &str, report: &mut Report<'_>) {
         }
         "tls" => report.bad(path, "`tls` inside this Module has no effect: use a Host"),
         _ => {}
-    }
-}
-
-fn load_balancer(value: &Value, path: &str, report: &mut Report<'_>) {
-    let Some(map) = value.as_object() else {
-        report.bad(path, "it must be an object with `policy`");
-        return;
-    };
-    let section = Section { map, path };
-    match section.text("policy", report) {
-        Some("round_robin") => {
-            for name in map.keys().filter(|name| *name != "policy") {
-                report.ignored(
-                    &section.path_of(name),
-                    "`round_robin` takes no further setting",
-                );
-            }
-        }
-        Some("least_request" | "ring_hash" | "maglev" | "random") => report.unsupported(path),
-        Some(other) => report.bad(
-            &section.path_of("policy"),
-            format!("`{other}` is no policy; round_robin applies"),
-        ),
-        None if section.get("policy").is_none() => {
-            report.bad(path, "it has no `policy`; round_robin applies");
-        }
-        None => {}
     }
 }
 
@@ -250,6 +223,7 @@ fn connection(config: Section<'_>, settings: &mut ModuleSettings, report: &mut R
             "use_ambassador_namespace_for_service_resolution",
             &mut settings.use_ambassador_namespace_for_service_resolution,
         ),
+        ("strict_resolver", &mut settings.strict_resolver),
     ] {
         if let Some(value) = config.boolean(name, report) {
             *field = value;
@@ -299,6 +273,7 @@ fn upstreams(config: Section<'_>, settings: &mut ModuleSettings, report: &mut Re
     settings.retry = upstream::retry(config, report);
     settings.breakers = upstream::breakers(config, report);
     settings.never_eject = upstream::never_eject(config, report);
+    settings.balance = upstream::balance(config, report);
     if let Some(map) = config.object("keepalive", report) {
         settings.keepalive = keepalive(map, &config.path_of("keepalive"), report);
     }

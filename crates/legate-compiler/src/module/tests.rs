@@ -272,7 +272,11 @@ fn what_is_not_honoured_is_named() {
         ),
         (
             json!({"load_balancer": {"policy": "maglev"}}),
-            Some("W-UNSUPPORTED load_balancer"),
+            Some("E-MODULE-VALUE load_balancer"),
+        ),
+        (
+            json!({"load_balancer": {"policy": "maglev", "header": "x-user"}}),
+            None,
         ),
         (
             json!({"lua_scripts": "x"}),

@@ -1,5 +1,5 @@
-//! Defaults of what protects upstreams and requests: circuit breakers, passive ejection and retries
-//! (spec/services §§3.1, 3.2, 3.4).
+//! Defaults of how upstreams are used and protected: circuit breakers, passive ejection, retries,
+//! balancing (spec/services §§3.1, 3.2, 3.4, 3.8).
 
 use legate_api::CircuitBreaker;
 use legate_config::cluster::Breakers;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::read::{Report, Section};
 use crate::codes;
-use crate::lower::{BadRetry, parse_breakers, parse_retry};
+use crate::lower::{BadRetry, Balance, parse_balance, parse_breakers, parse_retry};
 
 const KNOWN: [&str; 5] = [
     "priority",
@@ -117,6 +117,112 @@ pub(super) fn retry(config: Section<'_>, report: &mut Report<'_>) -> Option<Retr
             let message = format!("{message}; nothing is retried");
             report.bad(&format!("{path}.{field}"), message);
             None
+        }
+    }
+}
+
+/// Reads `load_balancer`. A bad one is as if it were not there.
+pub(super) fn balance(config: Section<'_>, report: &mut Report<'_>) -> Option<Balance> {
+    const KNOWN: [&str; 4] = ["policy", "cookie", "header", "source_ip"];
+    const COOKIE: [&str; 3] = ["name", "path", "ttl"];
+    const POLICIES: [&str; 4] = ["round_robin", "least_request", "ring_hash", "maglev"];
+    let path = config.path_of("load_balancer");
+    let map = config.object("load_balancer", report)?;
+    let section = Section { map, path: &path };
+    for name in map.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
+        report.unknown(&section.path_of(name), name, KNOWN);
+    }
+    let cookie = section.get("cookie").and_then(Value::as_object);
+    for name in cookie.into_iter().flat_map(|cookie| cookie.keys()) {
+        if !COOKIE.contains(&name.as_str()) {
+            report.unknown(&format!("{path}.cookie.{name}"), name, COOKIE);
+        }
+    }
+    if section.get("policy").is_some() {
+        let policy = section.text("policy", report)?;
+        if !POLICIES.contains(&policy) {
+            let message = format!("`{policy}` is no policy; endpoints are used in turn");
+            report.bad(&section.path_of("policy"), message);
+            return None;
+        }
+    }
+    let Ok(written) = serde_json::from_value(Value::Object(map.clone())) else {
+        report.bad(
+            &path,
+            "its values are of the wrong kind; endpoints are used in turn",
+        );
+        return None;
+    };
+    match parse_balance(&written) {
+        Ok(balance) => Some(balance),
+        Err(bad) => {
+            let place = match bad.field {
+                "" => path,
+                field => format!("{path}.{field}"),
+            };
+            let message = format!("{}; endpoints are used in turn", bad.message);
+            report.bad(&place, message);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use legate_api::{Kind, ObjectKey};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_bad_load_balancer_is_none() {
+        let key = ObjectKey {
+            kind: Kind::Module,
+            namespace: "default".to_owned(),
+            name: "ambassador".to_owned(),
+        };
+        for (written, said) in [
+            (
+                json!({"policy": 7}),
+                "E-MODULE-VALUE c.load_balancer.policy",
+            ),
+            (
+                json!({"policy": ""}),
+                "E-MODULE-VALUE c.load_balancer.policy",
+            ),
+            (
+                json!({"policy": "random"}),
+                "E-MODULE-VALUE c.load_balancer.policy",
+            ),
+            (json!({}), "E-MODULE-VALUE c.load_balancer.policy"),
+            (json!([]), "E-MODULE-VALUE c.load_balancer"),
+            (
+                json!({"policy": "maglev", "cookie": 7}),
+                "E-MODULE-VALUE c.load_balancer",
+            ),
+            (
+                json!({"policy": "maglev", "cookie": {"name": ""}}),
+                "E-MODULE-VALUE c.load_balancer.cookie.name",
+            ),
+            (
+                json!({"policy": "round_robin", "header": "x"}),
+                "E-MODULE-VALUE c.load_balancer",
+            ),
+        ] {
+            let config = json!({"load_balancer": written});
+            let mut diagnostics = Vec::new();
+            let mut report = Report {
+                key: &key,
+                diagnostics: &mut diagnostics,
+            };
+            let map = config.as_object().unwrap();
+            let found = balance(Section { map, path: "c" }, &mut report);
+            assert_eq!(found, None, "{config}");
+            let found: Vec<_> = diagnostics
+                .iter()
+                .map(|it| format!("{} {}", it.code, it.path))
+                .collect();
+            assert_eq!(found, [said], "{config}");
         }
     }
 }

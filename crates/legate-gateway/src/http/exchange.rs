@@ -34,6 +34,8 @@ pub(crate) struct Exchange {
     pub(crate) chosen: OnceCell<(Arc<Row<Plan>>, usize)>,
     /// The client's origin, where the target's CORS settings allow it.
     pub(crate) origin: RefCell<Option<HeaderValue>>,
+    /// The cookie that is to bring the client back to its endpoint, where it has none yet.
+    pub(crate) affinity: RefCell<Option<HeaderValue>>,
     /// The content coding that the client prefers, where responses may be compressed.
     pub(crate) coding: Cell<Option<Coding>>,
     alarm: Alarm,
@@ -76,6 +78,7 @@ impl Exchange {
             record: RefCell::default(),
             chosen: OnceCell::new(),
             origin: RefCell::default(),
+            affinity: RefCell::default(),
             coding: Cell::new(None),
             alarm: Alarm::new(&conn.context.timers),
             started,

@@ -69,7 +69,7 @@ pub(super) fn copy(
     mirror: &Mirror,
     head: &Parts,
     body: RequestBody,
-    timeout: Option<Duration>,
+    (timeout, key): (Option<Duration>, Option<u64>),
 ) -> Result<Tee, RequestBody> {
     if context.draw() >= mirror.percent || context.copies.get() >= MAX_COPIES {
         return Err(body);
@@ -95,7 +95,12 @@ pub(super) fn copy(
     let request = request.map(|()| Copied(Rc::clone(&pipe)));
     tokio::task::spawn_local(async move {
         // Nobody hears of its failure.
-        let sent = send(&counted.0, &cluster, request, bodyless);
+        let call = Call {
+            bodyless,
+            key,
+            ..Call::default()
+        };
+        let sent = send(&counted.0, &cluster, request, call);
         let _ = tokio::time::timeout(limit, sent).await;
     });
     if bodyless {
@@ -110,12 +115,8 @@ async fn send(
     context: &Context,
     cluster: &Arc<ClusterHandle>,
     request: Request<Copied>,
-    bodyless: bool,
+    mut call: Call,
 ) {
-    let mut call = Call {
-        bodyless,
-        ..Call::default()
-    };
     let Ok(mut slot) = outgoing(cluster, request, &call) else {
         return;
     };

@@ -21,6 +21,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use super::affinity;
 use super::body::{RequestBody, ResponseBody};
 use super::check::{self, Held};
 use super::exchange::{Exchange, Expired, Unanswered};
@@ -274,6 +275,7 @@ fn proceed(
     {
         exchange.set_deadline(limit);
     }
+    let key = affinity::key(exchange, policy, &head.headers);
     let upgrade = forward.upgrade.is_some();
     let prepared = match (&forward.upgrade, cluster) {
         (Some(token), _) if !policy.allows_upgrade(token) => Err(Reply::upgrade_refused()),
@@ -293,6 +295,7 @@ fn proceed(
         upgrade,
         bodyless: body.is_end_stream(),
         priority: policy.priority,
+        key,
         ..Call::default()
     };
     let slot = match cluster {
@@ -328,7 +331,7 @@ fn send_copy(
     let body = match exchange.mirror().filter(|_| !call.upgrade) {
         Some(mirror) => {
             let context = &exchange.conn.context;
-            match mirror::copy(context, mirror, &head, body, timeout) {
+            match mirror::copy(context, mirror, &head, body, (timeout, call.key)) {
                 Ok(tee) => return outgoing(cluster, Request::from_parts(head, tee), call),
                 Err(body) => body,
             }

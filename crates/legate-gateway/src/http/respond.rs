@@ -12,6 +12,7 @@ use http::{HeaderMap, Response, StatusCode, Version};
 
 use http_body::Body;
 
+use super::affinity;
 use super::body::ResponseBody;
 use super::encode::Encoder;
 use super::exchange::Exchange;
@@ -137,6 +138,7 @@ pub(crate) fn upstream(
     if !trailers && hop.trailer {
         head.headers.remove(TRAILER);
     }
+    affinity::mark(exchange, &mut head.headers);
     edit(exchange, &mut head.headers, head.status, about);
     let settings = &exchange.serving.config.listener.http;
     if !settings.suppress_envoy_headers

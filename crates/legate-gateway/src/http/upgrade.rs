@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{
@@ -18,12 +19,13 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::affinity;
 use super::body::ResponseBody;
 use super::exchange::{Exchange, Expired};
 use super::respond::{self, About};
 use crate::reply::Flag;
 use crate::request::strip_hop_by_hop;
-use crate::upstream::UpstreamBody;
+use crate::upstream::{InFlight, UpstreamBody};
 
 /// Bytes in flight per direction.
 const BUFFER: usize = 16 * 1024;
@@ -32,6 +34,8 @@ const BUFFER: usize = 16 * 1024;
 pub(crate) struct Pending {
     exchange: Rc<Exchange>,
     upstream: OnUpgrade,
+    /// The stream is in flight at its endpoint as long as it lasts.
+    at: Option<Arc<Option<InFlight>>>,
 }
 
 /// Turns an extended CONNECT into the request that HTTP/1.1 makes of it.
@@ -78,11 +82,13 @@ pub(crate) fn accept(
     exchange.record.borrow_mut().from_upstream = true;
     let upstream = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
+    let at = head.extensions.remove();
     head.extensions.clear();
     strip_hop_by_hop(&mut head.headers, true);
     let pending = Pending {
         exchange: Rc::clone(exchange),
         upstream,
+        at,
     };
     if about.version == Version::HTTP_2 {
         head.status = StatusCode::OK;
@@ -95,6 +101,7 @@ pub(crate) fn accept(
     } else {
         *exchange.conn.upgrade.borrow_mut() = Some(pending);
     }
+    affinity::mark(exchange, &mut head.headers);
     respond::edit(exchange, &mut head.headers, head.status, about);
     respond::finish_upgrade(exchange, &mut head.headers, head.status);
     Response::from_parts(head, ResponseBody::upgraded(Rc::clone(exchange)))
@@ -112,7 +119,11 @@ pub(crate) async fn run<C>(pending: Pending, client: C)
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let Pending { exchange, upstream } = pending;
+    let Pending {
+        exchange,
+        upstream,
+        at: _at,
+    } = pending;
     let Ok(upstream) = upstream.await else {
         exchange.flag(Flag::UpstreamTermination);
         exchange.end();

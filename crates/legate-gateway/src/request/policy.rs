@@ -15,6 +15,7 @@ use legate_config::http::HttpSettings;
 use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet, Priority, Retry};
 use smallvec::SmallVec;
 
+use super::affinity::CompiledHash;
 use super::auth::CompiledAuth;
 use super::cors::CompiledCors;
 use super::facts::{Captured, Facts, Headers};
@@ -52,6 +53,8 @@ pub(crate) struct CompiledPolicy {
     pub(crate) auth: Option<Arc<CompiledAuth>>,
     /// Which origins' scripts may use the target.
     pub(crate) cors: Option<CompiledCors>,
+    /// What of a request decides about its endpoint.
+    pub(crate) hash: Option<CompiledHash>,
 }
 
 /// What becomes of the Host header.
@@ -95,6 +98,7 @@ impl CompiledPolicy {
                 None => None,
             },
             cors: set.cors.as_ref().map(CompiledCors::build).transpose()?,
+            hash: set.hash.as_ref().map(CompiledHash::build).transpose()?,
         })
     }
 

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use legate_config::cluster::Balancer;
+use rand::Rng;
 
+use super::cluster::ClusterHandle;
 use super::endpoint::{Endpoint, EndpointList};
+use super::pool::WorkerPool;
 
 /// Endpoints that this request was already sent to, or tried to be. Without a retry policy it needs no
 /// heap; no endpoint is in it twice.
@@ -22,6 +25,8 @@ pub(super) struct Pick<'a> {
     pub(super) policy: Balancer,
     /// The cluster's place in its turn.
     pub(super) cursor: &'a AtomicUsize,
+    /// What the request is to be kept together with, for the policies that hash.
+    pub(super) key: Option<u64>,
     /// Where the request was before.
     pub(super) tried: &'a Tried,
 }
@@ -51,11 +56,20 @@ impl Pick<'_> {
         usable: impl Fn(&Endpoint) -> bool,
     ) -> Option<&'l Arc<Endpoint>> {
         let fit = |it: &Arc<Endpoint>| !self.tried.contains(&it.address) && usable(it);
-        if let [only] = &*list.endpoints {
+        let endpoints = &*list.endpoints;
+        if let [only] = endpoints {
             return fit(only).then_some(only);
         }
         match self.policy {
-            Balancer::RoundRobin => self.in_turn(&list.endpoints, fit),
+            Balancer::RoundRobin => self.in_turn(endpoints, fit),
+            Balancer::LeastRequest => least_busy(endpoints, fit),
+            Balancer::RingHash | Balancer::Maglev => {
+                let order = self.key.and_then(|key| list.tables.order(self.policy, key));
+                match order {
+                    Some(order) => by_hash(endpoints, order, fit),
+                    None => any(endpoints, fit),
+                }
+            }
         }
     }
 
@@ -80,23 +94,118 @@ impl Pick<'_> {
             return Some(next);
         }
         // Were it always the one after, that would get twice its share.
-        let others = endpoints.iter().filter(|it| fit(it)).count();
-        let round = position.checked_div(endpoints.len())?;
-        endpoints
-            .iter()
-            .filter(|it| fit(it))
-            .nth(round.checked_rem(others)?)
+        nth_fit(endpoints, position.checked_div(endpoints.len())?, fit)
     }
+}
+
+/// An endpoint that a name has left, while a connection to it is free: connections outlive what the name
+/// says (`logical_dns`).
+pub(super) fn left(
+    pool: &WorkerPool,
+    cluster: &ClusterHandle,
+    tried: &Tried,
+) -> Option<Arc<Endpoint>> {
+    let list = cluster.endpoints.list();
+    if list.left.is_empty() {
+        return None;
+    }
+    let class = cluster.transport.load().class;
+    let free = |address| pool.present(class, address).is_some_and(|it| it.is_free());
+    let mut left = list.left.iter();
+    left.find(|it| !tried.contains(&it.address) && free(it.address))
+        .cloned()
+}
+
+/// Of two random ones the one with fewer requests in flight.
+fn least_busy(
+    endpoints: &[Arc<Endpoint>],
+    fit: impl Fn(&Arc<Endpoint>) -> bool,
+) -> Option<&Arc<Endpoint>> {
+    let first = random(endpoints.len())?;
+    let further = random(endpoints.len().checked_sub(1)?)?;
+    let second = first.wrapping_add(further).wrapping_add(1);
+    let one = endpoints.get(first).filter(|it| fit(it));
+    let other = endpoints
+        .get(second.checked_rem(endpoints.len())?)
+        .filter(|it| fit(it));
+    match (one, other) {
+        (Some(one), Some(other)) if other.in_flight() < one.in_flight() => Some(other),
+        (Some(one), _) => Some(one),
+        (None, Some(other)) => Some(other),
+        (None, None) => any(endpoints, fit),
+    }
+}
+
+/// Where the hash leads first, of those that are fit.
+fn by_hash(
+    endpoints: &[Arc<Endpoint>],
+    mut order: impl Iterator<Item = usize>,
+    fit: impl Fn(&Arc<Endpoint>) -> bool,
+) -> Option<&Arc<Endpoint>> {
+    let first = endpoints.get(order.next()?)?;
+    if fit(first) {
+        return Some(first);
+    }
+    // Nobody is to walk through a whole table for nothing.
+    if !endpoints.iter().any(&fit) {
+        return None;
+    }
+    let mut further = order.filter_map(|place| endpoints.get(place));
+    further.find(|it| fit(it))
+}
+
+/// A random one.
+fn any(
+    endpoints: &[Arc<Endpoint>],
+    fit: impl Fn(&Arc<Endpoint>) -> bool,
+) -> Option<&Arc<Endpoint>> {
+    let random = random(endpoints.len())?;
+    match endpoints.get(random).filter(|it| fit(it)) {
+        None => nth_fit(endpoints, rand::random::<u32>() as usize, fit),
+        found => found,
+    }
+}
+
+/// One of those that are fit, each for the same share of numbers.
+fn nth_fit(
+    endpoints: &[Arc<Endpoint>],
+    number: usize,
+    fit: impl Fn(&Arc<Endpoint>) -> bool,
+) -> Option<&Arc<Endpoint>> {
+    let count = endpoints.iter().filter(|it| fit(it)).count();
+    let nth = number.checked_rem(count)?;
+    endpoints.iter().filter(|it| fit(it)).nth(nth)
+}
+
+/// A number below `end`; `None` when there is none.
+fn random(end: usize) -> Option<usize> {
+    (end > 0).then(|| rand::rng().random_range(0..end))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::endpoint::InFlight;
+    use super::super::hashing::{Needs, Tables};
     use super::*;
+
+    const ALL: [Balancer; 4] = [
+        Balancer::RoundRobin,
+        Balancer::LeastRequest,
+        Balancer::RingHash,
+        Balancer::Maglev,
+    ];
 
     fn list(ports: std::ops::Range<u16>) -> EndpointList {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let endpoints: Box<[_]> = ports.map(|port| Endpoint::new(address(port))).collect();
+        let mut needs = Needs::default();
+        for balancer in ALL {
+            needs.add(balancer);
+        }
         EndpointList {
-            endpoints: ports.map(|port| Endpoint::new(address(port))).collect(),
+            left: Box::default(),
+            tables: Tables::build(&endpoints, needs),
+            endpoints,
             pending: false,
         }
     }
@@ -105,6 +214,7 @@ mod tests {
         Pick {
             policy: Balancer::RoundRobin,
             cursor,
+            key: None,
             tried,
         }
     }
@@ -160,5 +270,76 @@ mod tests {
             1,
             "only the empty list moved it"
         );
+    }
+
+    #[test]
+    fn whatever_the_policy_all_are_tried_once() {
+        let all = list(0..5);
+        let cursor = AtomicUsize::new(3);
+        for (policy, key) in ALL.into_iter().flat_map(|it| [(it, None), (it, Some(17))]) {
+            let mut tried = Tried::default();
+            let pick = |tried: &Tried| {
+                let pick = Pick {
+                    policy,
+                    key,
+                    ..pick(&cursor, tried)
+                };
+                pick.from(&all, |it| it.address.port() != 2)
+                    .map(|it| it.address)
+            };
+            for _ in 0..4 {
+                let chosen = pick(&tried).unwrap();
+                assert!(!tried.contains(&chosen) && chosen.port() != 2, "{policy:?}");
+                tried.push(chosen);
+            }
+            assert_eq!(pick(&tried), None, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn the_busier_of_two_is_left_alone() {
+        let all = list(0..2);
+        let cursor = AtomicUsize::new(0);
+        let tried = Tried::default();
+        let pick = Pick {
+            policy: Balancer::LeastRequest,
+            ..pick(&cursor, &tried)
+        };
+        let busy = InFlight::begin(Arc::clone(&all.endpoints[0]));
+        for _ in 0..50 {
+            assert_eq!(pick.from(&all, |_| true).unwrap().address.port(), 1);
+        }
+        drop(busy);
+        let mut seen = [false; 2];
+        for _ in 0..100 {
+            seen[usize::from(pick.from(&all, |_| true).unwrap().address.port())] = true;
+        }
+        assert_eq!(seen, [true; 2], "equals share");
+    }
+
+    #[test]
+    fn a_key_stays_where_it_is_and_others_go_on_in_one_order() {
+        let all = list(0..5);
+        let cursor = AtomicUsize::new(0);
+        for policy in [Balancer::RingHash, Balancer::Maglev] {
+            for key in [1_u64, 1 << 20, u64::MAX] {
+                let mut orders = std::collections::HashSet::new();
+                for _ in 0..20 {
+                    let mut tried = Tried::default();
+                    for _ in 0..5 {
+                        let pick = Pick {
+                            policy,
+                            key: Some(key),
+                            ..pick(&cursor, &tried)
+                        };
+                        let chosen = pick.from(&all, |_| true).unwrap().address;
+                        tried.push(chosen);
+                    }
+                    orders.insert(format!("{:?}", tried.addresses));
+                }
+                assert_eq!(orders.len(), 1, "{policy:?} {key}");
+            }
+        }
+        assert_eq!(cursor.load(Ordering::Relaxed), 0);
     }
 }

@@ -3,23 +3,35 @@
 
 use std::sync::Arc;
 
-use super::balance::{Pick, Tried};
+use super::balance::{self, Pick, Tried};
 use super::cluster::ClusterHandle;
 use super::eject::{self, Failure, Standing};
 use super::endpoint::{Endpoint, InFlight};
 use super::endpoints::Ejected;
+use super::pool::WorkerPool;
 use crate::clock;
 use crate::error::ErrorKind;
 
 /// The next endpoint: one that was not tried; a request that was sent before may go where it was,
-/// one whose connect failed may not. Where all that is left is out, that is used for want of another.
-pub(super) fn choose(cluster: &ClusterHandle, tried: &Tried, again: bool) -> Option<InFlight> {
+/// one whose connect failed may not (`again`). Where all that is left is out, that is used for want of
+/// another.
+pub(super) fn next(
+    pool: &WorkerPool,
+    cluster: &ClusterHandle,
+    key: Option<u64>,
+    (tried, again): (&Tried, bool),
+) -> Option<InFlight> {
+    let left = balance::left(pool, cluster, tried).filter(|it| cluster.may_use(it));
+    if let Some(left) = left {
+        return Some(InFlight::begin(left, Standing::In));
+    }
     let list = cluster.endpoints.list();
     let pick = |fit: &dyn Fn(&Endpoint) -> bool| {
         let pick = |tried: &Tried| {
             let pick = Pick {
                 policy: cluster.config.balancer,
                 cursor: &cluster.cursor,
+                key,
                 tried,
             };
             pick.from(&list, fit).map(Arc::clone)

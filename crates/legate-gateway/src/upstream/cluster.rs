@@ -279,7 +279,7 @@ impl ClusterHandle {
     pub(super) fn wants(&self, class: u32, address: SocketAddr) -> bool {
         !self.retired.load(Ordering::Acquire)
             && self.transport.load().class == class
-            && self.endpoints.list().get(&address).is_some()
+            && self.endpoints.list().has(&address)
     }
 
     /// The counters that one worker writes.

@@ -77,7 +77,7 @@ impl Dns {
                         tracing::info!(dns.name = %source.name, "Name resolves again");
                     }
                     current = select(&found.addresses, &source, &current);
-                    set.resolved(epoch, Some(current.clone()));
+                    set.resolved(epoch, Some(current.clone()), source.mode == DnsMode::First);
                     match found.ttl {
                         Some(ttl) if source.respect_ttl => {
                             Duration::from_secs(ttl.clamp(TTL_BOUNDS.0, TTL_BOUNDS.1).into())
@@ -90,7 +90,7 @@ impl Dns {
                         failing = true;
                         tracing::warn!(dns.name = %source.name, error, "Name does not resolve");
                     }
-                    set.resolved(epoch, None);
+                    set.resolved(epoch, None, false);
                     if current.is_empty() { RETRY } else { REFRESH }
                 }
             };

@@ -7,7 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::eject::{Ejection, Failure, Standing};
+use super::hashing::Tables;
 use crate::clock;
+
+/// Endpoints of a name's former answers that are remembered.
+const MOST_LEFT: usize = 8;
 
 /// An address that requests can go to, and what is known of it.
 #[derive(Debug)]
@@ -23,6 +27,11 @@ pub(crate) struct Endpoint {
 #[derive(Debug, Default)]
 pub(super) struct EndpointList {
     pub(super) endpoints: Box<[Arc<Endpoint>]>,
+    /// Those that a name has left, newest first: no connection is opened to them, but those that are
+    /// open may be used (`logical_dns`).
+    pub(super) left: Box<[Arc<Endpoint>]>,
+    /// Where hashes lead, as far as clusters go by that.
+    pub(super) tables: Tables,
     /// The first resolution has not ended yet.
     pub(super) pending: bool,
 }
@@ -34,7 +43,7 @@ pub(super) struct Known(HashMap<SocketAddr, Weak<Endpoint>>);
 
 /// Counts a request at an endpoint, by its own life.
 #[derive(Debug)]
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     endpoint: Arc<Endpoint>,
     /// What its outcome means to the endpoint; `None` once that is known.
     standing: Option<Standing>,
@@ -52,7 +61,6 @@ impl Endpoint {
     }
 
     /// Requests that were sent to it, or are about to be, over all workers and clusters.
-    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -61,9 +69,17 @@ impl Endpoint {
 // === impl EndpointList ===
 
 impl EndpointList {
-    /// The endpoint at an address.
-    pub(super) fn get(&self, address: &SocketAddr) -> Option<&Arc<Endpoint>> {
-        self.endpoints.iter().find(|it| it.address == *address)
+    /// Whether connections to an address may be used.
+    pub(super) fn has(&self, address: &SocketAddr) -> bool {
+        let mut all = self.endpoints.iter().chain(&self.left);
+        all.any(|it| it.address == *address)
+    }
+
+    /// What is left once these have taken its place.
+    pub(super) fn left_by(&self, endpoints: &[Arc<Endpoint>]) -> Box<[Arc<Endpoint>]> {
+        let all = self.endpoints.iter().chain(&self.left);
+        let gone = all.filter(|it| !endpoints.iter().any(|new| new.address == it.address));
+        gone.take(MOST_LEFT).cloned().collect()
     }
 
     /// Their addresses.

@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::dns::Dns;
 use super::endpoint::{Endpoint, EndpointList, Known};
+use super::hashing::{Needs, Tables};
 use super::health::Health;
 use crate::clock;
 
@@ -24,8 +25,7 @@ pub(crate) struct EndpointSetHandle {
     list: ArcSwap<EndpointList>,
     /// Wakes requests that wait for a name's first resolution.
     resolved: Notify,
-    /// Rises with every change of any set, for the workers' sweeps.
-    changes: Arc<AtomicU64>,
+    changes: Arc<Changes>,
     source: Mutex<Source>,
     /// Somebody counts how many are out; whoever comes second lets it be.
     ejecting: AtomicBool,
@@ -42,6 +42,14 @@ pub(super) enum Ejected {
     TooMany,
 }
 
+/// Changes that can make a pooled connection unwanted: of any endpoint set, and of clusters.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    count: AtomicU64,
+    /// Of the workers, which look through their connections at once.
+    bells: Mutex<Vec<Weak<Notify>>>,
+}
+
 #[derive(Debug, Default)]
 struct Source {
     hash: Option<Hash128>,
@@ -51,12 +59,39 @@ struct Source {
     known: Known,
     /// Who checks the endpoints.
     checkers: Vec<Weak<Health>>,
+    needs: Needs,
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// How many there were.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// There is one more.
+    pub(super) fn note(&self) {
+        self.count.fetch_add(1, Ordering::Release);
+        self.bells.lock().retain(|bell| match bell.upgrade() {
+            Some(bell) => {
+                bell.notify_one();
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Lets a worker know of changes.
+    pub(super) fn add_bell(&self, bell: &Arc<Notify>) {
+        self.bells.lock().push(Arc::downgrade(bell));
+    }
 }
 
 // === impl EndpointSetHandle ===
 
 impl EndpointSetHandle {
-    pub(super) fn new(key: EndpointSetKey, changes: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(key: EndpointSetKey, changes: Arc<Changes>) -> Self {
         Self {
             key,
             list: ArcSwap::from_pointee(EndpointList::default()),
@@ -71,8 +106,8 @@ impl EndpointSetHandle {
         &self.key
     }
 
-    /// The counter of changes that this set adds to.
-    pub(super) fn changes(&self) -> &Arc<AtomicU64> {
+    /// Where this set notes its changes.
+    pub(super) fn changes(&self) -> &Arc<Changes> {
         &self.changes
     }
 
@@ -144,40 +179,41 @@ impl EndpointSetHandle {
         source.hash = hash;
         source.epoch = source.epoch.wrapping_add(1);
         match definition.map(|(set, _)| set) {
-            None => self.publish(&mut source, &[]),
+            None => self.publish(&mut source, &[], false),
             Some(EndpointSet::Static { endpoints }) => {
                 let addresses: Vec<_> = endpoints.iter().map(|it| it.address).collect();
-                self.publish(&mut source, &addresses);
+                self.publish(&mut source, &addresses, false);
             }
             Some(EndpointSet::Dns(settings)) => {
                 // Addresses of the former definition must not be taken for those of this one.
-                self.replace(&mut source, &[], true);
+                self.replace(&mut source, &[], true, false);
                 source.task = Some(dns.watch(settings.clone(), Arc::downgrade(self), source.epoch));
             }
         }
     }
 
     /// The end of a resolution that a definition asked for: its addresses, `None` if it failed. A
-    /// failure only ends the wait for the first one.
-    pub(super) fn resolved(&self, epoch: u64, addresses: Option<Vec<SocketAddr>>) {
+    /// failure only ends the wait for the first one. `keeps`: connections to former addresses may be
+    /// used on.
+    pub(super) fn resolved(&self, epoch: u64, addresses: Option<Vec<SocketAddr>>, keeps: bool) {
         let mut source = self.source.lock();
         if source.epoch != epoch {
             return;
         }
         match addresses {
-            Some(addresses) => self.publish(&mut source, &addresses),
-            None if self.list().pending => self.publish(&mut source, &[]),
+            Some(addresses) => self.publish(&mut source, &addresses, keeps),
+            None if self.list().pending => self.publish(&mut source, &[], false),
             None => {}
         }
     }
 
     /// Puts new addresses in force.
-    fn publish(&self, source: &mut Source, addresses: &[SocketAddr]) {
-        self.replace(source, addresses, false);
+    fn publish(&self, source: &mut Source, addresses: &[SocketAddr], keeps: bool) {
+        self.replace(source, addresses, false, keeps);
         self.resolved.notify_waiters();
     }
 
-    fn replace(&self, source: &mut Source, addresses: &[SocketAddr], pending: bool) {
+    fn replace(&self, source: &mut Source, addresses: &[SocketAddr], pending: bool, keeps: bool) {
         let former = self.list();
         if former.pending == pending && former.addresses().eq(addresses.iter().copied()) {
             return;
@@ -188,9 +224,35 @@ impl EndpointSetHandle {
             let checker = checker.upgrade();
             checker.is_some_and(|it| it.members(addresses))
         });
-        self.list
-            .store(Arc::new(EndpointList { endpoints, pending }));
-        self.changes.fetch_add(1, Ordering::Release);
+        let left = if keeps {
+            former.left_by(&endpoints)
+        } else {
+            Box::default()
+        };
+        self.list.store(Arc::new(EndpointList {
+            left,
+            tables: Tables::build(&endpoints, source.needs),
+            endpoints,
+            pending,
+        }));
+        self.changes.note();
+    }
+
+    /// What its clusters go by.
+    pub(super) fn need(&self, needs: Needs) {
+        let mut source = self.source.lock();
+        if source.needs == needs {
+            return;
+        }
+        source.needs = needs;
+        let list = self.list();
+        let same = EndpointList {
+            left: list.left.clone(),
+            tables: Tables::build(&list.endpoints, needs),
+            endpoints: list.endpoints.clone(),
+            pending: list.pending,
+        };
+        self.list.store(Arc::new(same));
     }
 }
 

@@ -285,6 +285,11 @@ impl WorkerPool {
 // === impl Bucket ===
 
 impl Bucket {
+    /// Whether some connection has room.
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        self.shared.borrow().iter().any(|it| it.takes_requests(now))
+    }
+
     /// A stream on a connection that has room, fullest first by age, so that few stay open.
     fn offer(&self, now: Instant) -> Option<Stream> {
         let shared = self.shared.borrow();

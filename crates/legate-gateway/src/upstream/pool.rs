@@ -8,7 +8,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::breaker::{Budget, ConnectionPermit, Free, Owner, Transfer};
 use super::cluster::{Active, ClusterHandle, Transport};
 use super::connect::{self, Heard};
 use super::endpoint::InFlight;
+use super::endpoints::Changes;
 use super::http2::{Http2, LocalExec};
 use crate::clock;
 use crate::error::{ErrorKind, ProxyError};
@@ -42,10 +43,10 @@ pub(crate) struct WorkerPool {
     buckets: RefCell<HashMap<PoolKey, Rc<Bucket>, foldhash::fast::RandomState>>,
     http1: http1::Builder,
     http2: http2::Builder<LocalExec>,
-    /// Counter of endpoint changes, and its value at the last sweep.
-    changes: OnceCell<Arc<AtomicU64>>,
+    /// Changes of endpoints, and how many there were at the last sweep.
+    changes: OnceCell<Arc<Changes>>,
     swept: Cell<u64>,
-    /// Rings when somebody waits for a connection that we may hold idle.
+    /// Rings when somebody waits for a connection that we may hold idle, and when endpoints changed.
     bell: Arc<Notify>,
 }
 
@@ -135,13 +136,21 @@ impl WorkerPool {
         })
     }
 
-    /// Gives up idle connections for the sake of requests at other workers, for ever; a worker runs
-    /// this as a task of its own.
+    /// Gives up idle connections for the sake of requests at other workers, and those to endpoints
+    /// that are gone, for ever; a worker runs this as a task of its own.
     pub(crate) async fn attend(&self) {
         loop {
             self.bell.notified().await;
-            self.yield_idle();
+            if self.changes() == self.swept.get() {
+                self.yield_idle();
+            } else {
+                self.sweep();
+            }
         }
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.get().map_or(0, |it| it.count())
     }
 
     /// Closes idle connections whose permits others wait for.
@@ -154,10 +163,7 @@ impl WorkerPool {
     /// Closes what is idle for too long, too old, or connected to an endpoint that is gone.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        let changes = self
-            .changes
-            .get()
-            .map_or(0, |it| it.load(Ordering::Acquire));
+        let changes = self.changes();
         let changed = self.swept.replace(changes) != changes;
         self.buckets.borrow_mut().retain(|_, bucket| {
             if changed && !bucket.is_wanted() {
@@ -181,13 +187,19 @@ impl WorkerPool {
 
     /// The bucket for a key, made if need be.
     pub(super) fn bucket(&self, class: u32, address: SocketAddr) -> Rc<Bucket> {
-        let key = PoolKey { class, address };
-        if let Some(bucket) = self.buckets.borrow().get(&key) {
-            return Rc::clone(bucket);
+        if let Some(bucket) = self.present(class, address) {
+            return bucket;
         }
+        let key = PoolKey { class, address };
         let bucket = Rc::new(Bucket::new(key));
         self.buckets.borrow_mut().insert(key, Rc::clone(&bucket));
         bucket
+    }
+
+    /// The bucket for a key, if there is one.
+    pub(super) fn present(&self, class: u32, address: SocketAddr) -> Option<Rc<Bucket>> {
+        let key = PoolKey { class, address };
+        self.buckets.borrow().get(&key).cloned()
     }
 
     /// Opens an HTTP/1.1 connection and starts its driver.
@@ -265,7 +277,8 @@ impl WorkerPool {
         let changes = self.changes.get_or_init(|| {
             // What happened before we had a connection concerns none of ours.
             let changes = cluster.endpoints.changes();
-            self.swept.set(changes.load(Ordering::Acquire));
+            self.swept.set(changes.count());
+            changes.add_bell(&self.bell);
             Arc::clone(changes)
         });
         debug_assert!(Arc::ptr_eq(changes, cluster.endpoints.changes()));
@@ -421,6 +434,13 @@ impl Bucket {
         self.users
             .borrow_mut()
             .retain(|user| user.strong_count() > 0);
+    }
+
+    /// Whether a request can be sent without another connection.
+    pub(super) fn is_free(&self) -> bool {
+        let ready =
+            |it: &Idle| it.connection.sender.is_ready() && !it.connection.sender.is_closed();
+        self.idle.borrow().iter().any(ready) || self.has_room(Instant::now())
     }
 
     fn is_empty(&self) -> bool {

@@ -21,7 +21,7 @@ use legate_config::policy::Priority;
 use super::balance::Tried;
 use super::body::{RequestBody, UpstreamBody};
 use super::breaker::{ConnectionPermit, Owner, Turn};
-use super::choose::choose;
+use super::choose::next;
 use super::classify::classify;
 use super::cluster::{Active, ClusterHandle};
 use super::eject::Standing;
@@ -44,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) bodyless: bool,
     /// In: which circuit breakers count it.
     pub(crate) priority: Priority,
+    /// In: what it is to be kept together with, where the cluster balances by a hash.
+    pub(crate) key: Option<u64>,
     /// Out: the last outcome would have been retried, but the retries are spent.
     pub(crate) exhausted: bool,
     /// Out: the last outcome would have been retried, but the circuit breaker refused.
@@ -121,7 +123,7 @@ impl WorkerPool {
         let mut waited = false;
         loop {
             let anywhere = again || (retry && failure.is_none());
-            let Some(at) = choose(cluster, tried, anywhere) else {
+            let Some(at) = next(self, cluster, call.key, (tried, anywhere)) else {
                 if cluster.endpoints.list().pending && !waited {
                     waited = true;
                     Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
@@ -341,7 +343,7 @@ impl Attempt<'_> {
         call.sent_at = Some(clock::std_now());
         let request = self.take(slot, false)?;
         match connection.sender.try_send_request(request).await {
-            Ok(response) => {
+            Ok(mut response) => {
                 check_http1(&response, true)?;
                 let lease = Lease {
                     connection: Held::Single(connection),
@@ -349,8 +351,11 @@ impl Attempt<'_> {
                     at: self.answered(),
                 };
                 // After 101 the stream belongs to whoever takes the upgrade.
-                let lease = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(lease);
-                Ok(response.map(|incoming| UpstreamBody::new(incoming, lease)))
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    response.extensions_mut().insert(Arc::new(lease.at));
+                    return Ok(response.map(|incoming| UpstreamBody::new(incoming, None)));
+                }
+                Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
             Err(error) => Err(self.failed(error, slot)),
         }

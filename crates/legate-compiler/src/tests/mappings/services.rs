@@ -1,5 +1,6 @@
 use legate_api::Object;
-use legate_config::cluster::{DnsMode, UpstreamProtocol};
+use legate_config::cluster::{Balancer, DnsMode, UpstreamProtocol};
+use legate_config::policy::HashSource;
 use legate_config::{EndpointSet, route::Action};
 use serde_json::{Value, json};
 
@@ -189,6 +190,73 @@ fn sv_16_17_load_balancers() {
     let ring = json!({"resolver": "endpoint", "load_balancer": {"policy": "ring_hash"}});
     let c = compiled("a", ring, slices());
     assert_eq!(failure(&c, "a"), (500, "E-MAP-LB".into()));
+}
+
+#[test]
+fn a_strict_service_resolver_takes_no_load_balancer() {
+    let strict = crd(
+        "Module",
+        "ambassador",
+        json!({"config": {"strict_resolver": true}}),
+    );
+    let least = json!({"load_balancer": {"policy": "least_request"}});
+    let c = compiled("a", least, vec![strict.clone()]);
+    assert_eq!(failure(&c, "a"), (500, "E-MAP-LB".into()));
+    let endpoint = json!({"resolver": "endpoint", "load_balancer": {"policy": "least_request"}});
+    let c = compiled("a", endpoint, vec![strict]);
+    assert_eq!(only(&c, "a").0.balancer, Balancer::LeastRequest);
+}
+
+#[test]
+fn a_load_balancer_is_a_policy_and_what_is_hashed() {
+    let module = |balancer| {
+        crd(
+            "Module",
+            "ambassador",
+            json!({"config": {"load_balancer": balancer}}),
+        )
+    };
+    let by_default = json!({"policy": "ring_hash", "source_ip": true});
+    let c = compiled("a", json!({}), vec![module(by_default.clone())]);
+    let (cluster, policy) = only(&c, "a");
+    assert_eq!(cluster.balancer, Balancer::RingHash);
+    assert_eq!(policy.hash, Some(HashSource::SourceIp));
+    assert_eq!(
+        about(&c, "a"),
+        ["I-NOT-IN-FOLDER spec.service"],
+        "the Module's asks for no endpoints"
+    );
+
+    let own = json!({"load_balancer": {"policy": "maglev", "header": "X-User"}});
+    let c = compiled("a", own, vec![module(by_default)]);
+    let (cluster, policy) = only(&c, "a");
+    assert_eq!(cluster.balancer, Balancer::Maglev);
+    assert_eq!(policy.hash, Some(HashSource::Header("x-user".to_owned())));
+}
+
+#[test]
+fn endpoints_that_end_serve_while_none_is_ready() {
+    let slice = |conditions: [Value; 3]| {
+        let [a, b, c] = conditions;
+        object(json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "a-1", "labels": {"kubernetes.io/service-name": "a"}},
+            "ports": [{"port": 81}],
+            "endpoints": [
+                {"addresses": ["10.1.0.1"], "conditions": a},
+                {"addresses": ["10.1.0.2"], "conditions": b},
+                {"addresses": ["10.1.0.3"], "conditions": c},
+            ],
+        }))
+    };
+    let ending = json!({"ready": false, "serving": true, "terminating": true});
+    let ended = json!({"ready": false, "serving": false, "terminating": true});
+    let starting = json!({"ready": false, "serving": true, "terminating": false});
+    let endpoint = || json!({"resolver": "endpoint"});
+    let all = slice([ending.clone(), json!({"ready": true}), ended.clone()]);
+    assert_eq!(dialled("a", endpoint(), vec![all]).1, ["10.1.0.2:81"]);
+    let last = slice([ending, ended, starting]);
+    assert_eq!(dialled("a", endpoint(), vec![last]).1, ["10.1.0.1:81"]);
 }
 
 #[test]

@@ -21,8 +21,8 @@ use crate::listener::{
     Listener, SecurityModel, TlsVersion, VirtualHost,
 };
 use crate::policy::{
-    CorsPolicy, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, Priority,
-    RegexReplace, Replacement, Retry, RetryOn,
+    CorsPolicy, HashCookie, HashSource, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite,
+    PolicySet, Priority, RegexReplace, Replacement, Retry, RetryOn,
 };
 use crate::route::{
     Action, Destination, Fail, Mirror, NamedMatch, PathMatch, ProbeKind, Rank, Redirect,
@@ -305,6 +305,15 @@ fn policies(snapshot: &mut Snapshot) {
         HostRewrite::Literal("h".into()),
         HostRewrite::Auto,
     ];
+    let sources = [
+        HashSource::Cookie(HashCookie {
+            name: "c".into(),
+            path: Some("/".into()),
+            ttl_secs: Some(u64::MAX),
+        }),
+        HashSource::Header("x-a".into()),
+        HashSource::SourceIp,
+    ];
     let edits = HeaderEdits {
         remove: vec!["x-r".into()],
         add: vec![HeaderAdd {
@@ -342,7 +351,8 @@ fn policies(snapshot: &mut Snapshot) {
             .into_iter()
             .zip(hosts.iter().cycle())
             .zip(checks.iter().cycle())
-            .map(|((rewrite, host), auth)| PolicySet {
+            .zip(sources.iter().cycle())
+            .map(|(((rewrite, host), auth), source)| PolicySet {
                 request_headers: edits.clone(),
                 response_headers: edits.clone(),
                 rewrite,
@@ -366,6 +376,7 @@ fn policies(snapshot: &mut Snapshot) {
                     num_retries: 1,
                     per_try_timeout_ms: 2,
                 }),
+                hash: Some(source.clone()),
             }),
     );
 }
@@ -381,12 +392,12 @@ fn clusters(snapshot: &mut Snapshot) {
         cipher_suites: vec!["c".into()],
         ecdh_curves: vec!["P-256".into()],
     };
-    let cluster = |protocol, tls: Option<UpstreamTls>| Cluster {
+    let cluster = |protocol, balancer, tls: Option<UpstreamTls>| Cluster {
         stats_name: "s".into(),
         endpoints: "key-0".into(),
         protocol,
         tls,
-        balancer: Balancer::RoundRobin,
+        balancer,
         connect_timeout_ms: 1,
         idle_timeout_ms: 2,
         max_lifetime_ms: 3,
@@ -412,8 +423,10 @@ fn clusters(snapshot: &mut Snapshot) {
     put(
         &mut snapshot.clusters,
         [
-            cluster(UpstreamProtocol::Http1, None),
-            cluster(UpstreamProtocol::Http2, Some(tls)),
+            cluster(UpstreamProtocol::Http1, Balancer::RoundRobin, None),
+            cluster(UpstreamProtocol::Http1, Balancer::LeastRequest, None),
+            cluster(UpstreamProtocol::Http1, Balancer::RingHash, None),
+            cluster(UpstreamProtocol::Http2, Balancer::Maglev, Some(tls)),
         ],
     );
     let dns = |mode, families| {

@@ -3,7 +3,7 @@
 use legate_config::cluster::{AddressFamilies, DnsMode, DnsSource, EndpointSet};
 
 use super::origin::{Does, Origin};
-use super::{ProxyErrorText, World, ok, plain, snapshot, text};
+use super::{ProxyErrorText, World, ok, plain, snapshot, text, until};
 
 fn dns(name: &str, port: u16) -> EndpointSet {
     EndpointSet::Dns(DnsSource {
@@ -28,6 +28,38 @@ fn the_first_request_waits_for_the_first_resolution() {
             world.upstreams.view()[0].endpoints[0].address,
             origin.address
         );
+    });
+}
+
+/// What `logical_dns` is for: names whose every answer is another of many addresses.
+#[test]
+fn connections_outlive_the_answer_that_they_came_from() {
+    World::run(|world| async move {
+        let a = Origin::start("a", Does::Answer).await;
+        let b = Origin::start("b", Does::Answer).await;
+        let mut set = dns("no..such..name", 80);
+        if let EndpointSet::Dns(source) = &mut set {
+            source.mode = DnsMode::First;
+        }
+        let cluster = world.apply(snapshot(plain(), set));
+        // The first definition; the name itself never resolves.
+        let answer = |origin: &Origin| {
+            let addresses = Some(vec![origin.address]);
+            cluster.endpoints.resolved(1, addresses, true);
+        };
+        answer(&a);
+        assert_eq!(text(world.get(&cluster).await), ok("a"));
+        answer(&b);
+        world.pool.sweep();
+        assert_eq!(text(world.get(&cluster).await), ok("a"));
+        assert_eq!((a.connections(), b.connections()), (1, 0));
+        // Once it is gone no other is opened to that address.
+        world.pool.close_idle();
+        until(|| a.open() == 0).await;
+        assert_eq!(text(world.get(&cluster).await), ok("b"));
+        answer(&a);
+        assert_eq!(text(world.get(&cluster).await), ok("b"));
+        assert_eq!((a.connections(), b.connections()), (1, 1));
     });
 }
 

@@ -157,6 +157,26 @@ fn new_endpoints_take_the_traffic_and_old_connections_close() {
 }
 
 #[test]
+fn idle_connections_to_a_vanished_endpoint_close_at_once() {
+    World::run(|world| async move {
+        let pool = std::rc::Rc::clone(&world.pool);
+        let attending = tokio::task::spawn_local(async move { pool.attend().await });
+        let a = Origin::start("a", Does::Answer).await;
+        let b = Origin::start("b", Does::Answer).await;
+        let cluster = world.cluster(plain(), &[a.address, b.address]);
+        for _ in 0..2 {
+            world.get(&cluster).await.unwrap();
+        }
+        assert_eq!((a.open(), b.open()), (1, 1));
+        // Nobody sweeps.
+        world.apply(snapshot(plain(), fixed(&[b.address])));
+        until(|| a.open() == 0).await;
+        assert_eq!((b.open(), b.connections()), (1, 1));
+        attending.abort();
+    });
+}
+
+#[test]
 fn an_update_without_change_keeps_pool_and_cursor() {
     World::run(|world| async move {
         let a = Origin::start("a", Does::Answer).await;
