@@ -194,7 +194,7 @@ fn start(folder: &Path, gateway: SocketAddr) -> Result<Pinned> {
         &admin,
     ];
     let legate = process::sibling("legate")?;
-    let mut process = Pinned::start("legate", "0,1", &legate, &arguments)?;
+    let mut process = Pinned::anywhere("legate", &legate, &arguments)?;
     process.wait_for(gateway)?;
     Ok(process)
 }

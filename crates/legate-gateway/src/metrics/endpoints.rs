@@ -9,6 +9,8 @@ use prometheus_client::metrics::MetricType;
 use crate::upstream::{ClusterCounters, HealthCounters};
 
 type Clusters = BTreeMap<String, ClusterCounters>;
+/// Where a metric's value is found.
+type Value<T> = fn(&T) -> u64;
 
 /// Membership of all clusters; ejections of those that had any or are checked, and health checks of
 /// those that have some: most clusters never see either, and series cost.
@@ -19,7 +21,7 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, clusters: &Clusters) -
 }
 
 fn membership(encoder: &mut DescriptorEncoder<'_>, clusters: &Clusters) -> fmt::Result {
-    let metrics: [(&str, &str, fn(&ClusterCounters) -> u64); 3] = [
+    let metrics: [(&str, &str, Value<ClusterCounters>); 3] = [
         (
             "envoy_cluster_membership_total",
             "Endpoints of a cluster",
@@ -44,7 +46,7 @@ fn membership(encoder: &mut DescriptorEncoder<'_>, clusters: &Clusters) -> fmt::
 }
 
 fn ejections(encoder: &mut DescriptorEncoder<'_>, clusters: &Clusters) -> fmt::Result {
-    let metrics: [(&str, &str, MetricType, fn(&ClusterCounters) -> u64); 3] = [
+    let metrics: [(&str, &str, MetricType, Value<ClusterCounters>); 3] = [
         (
             "envoy_cluster_outlier_detection_ejections_active",
             "Endpoints of a cluster that are ejected",
@@ -79,7 +81,7 @@ fn ejections(encoder: &mut DescriptorEncoder<'_>, clusters: &Clusters) -> fmt::R
 }
 
 fn health_checks(encoder: &mut DescriptorEncoder<'_>, clusters: &Clusters) -> fmt::Result {
-    let metrics: [(&str, &str, fn(&HealthCounters) -> u64); 5] = [
+    let metrics: [(&str, &str, Value<HealthCounters>); 5] = [
         (
             "envoy_cluster_health_check_attempt",
             "Health checks made; one that several clusters share counts in each",

@@ -3,7 +3,6 @@
 
 use std::fmt::Display;
 use std::future::{Future, pending};
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -131,7 +130,7 @@ where
         Some(tls) => {
             let name = tls.server_name(target.address);
             let connecting = tls.connector(http2).connect(name, tcp);
-            let stream = connecting.await.map_err(|error: io::Error| text(error))?;
+            let stream = connecting.await.map_err(text)?;
             over(stream, http2, request, judge).await
         }
     }
