@@ -184,6 +184,7 @@ fn random(end: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::eject::Standing;
     use super::super::endpoint::InFlight;
     use super::super::hashing::{Needs, Tables};
     use super::*;
@@ -305,7 +306,7 @@ mod tests {
             policy: Balancer::LeastRequest,
             ..pick(&cursor, &tried)
         };
-        let busy = InFlight::begin(Arc::clone(&all.endpoints[0]));
+        let busy = InFlight::begin(Arc::clone(&all.endpoints[0]), Standing::In);
         for _ in 0..50 {
             assert_eq!(pick.from(&all, |_| true).unwrap().address.port(), 1);
         }
