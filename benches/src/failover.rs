@@ -37,6 +37,8 @@ pub(crate) struct Options {
 }
 
 const HEALTHY: usize = 3;
+/// How much longer the endpoint is broken from cycle to cycle.
+const STEP: Duration = Duration::from_millis(190);
 const RETRY: &str = "  retry_policy: {retry_on: gateway-error, num_retries: 2}\n";
 /// What may fail before the endpoint is left out, in each cycle: five in a row and what is under way.
 const FIRST: f64 = 10.0;
@@ -135,11 +137,14 @@ async fn measure(options: &Options, policy: &str) -> Result<Figures> {
     // Connections and clusters as they are after a while.
     load.run(options.rate, Duration::from_secs(1)).await;
     let warm = load.counts();
-    let half = Duration::from_secs(options.seconds.into()) / options.cycles.max(1) / 2;
+    let cycle = Duration::from_secs(options.seconds.into()) / options.cycles.max(1);
     let mut figures = Figures::default();
-    for _ in 0..options.cycles {
+    for index in 0..options.cycles {
+        // Half of it, and each time at another moment between two trials.
+        let broken = (cycle / 2 + STEP * index).saturating_sub(STEP * (options.cycles / 2));
+        let healthy = cycle.saturating_sub(broken);
         faulty.broken.store(true, Ordering::SeqCst);
-        load.run(options.rate, half).await;
+        load.run(options.rate, broken).await;
         let served = faulty.served.load(Ordering::SeqCst);
         faulty.broken.store(false, Ordering::SeqCst);
         let recovered = Instant::now();
@@ -150,13 +155,13 @@ async fn measure(options: &Options, policy: &str) -> Result<Figures> {
             let (at, sent) = (Instant::now(), load.counts().0);
             // Its share of what comes from now on.
             let from = faulty.served.load(Ordering::SeqCst);
-            sleep_until(recovered + half).await;
+            sleep_until(recovered + healthy).await;
             let got = faulty.served.load(Ordering::SeqCst).saturating_sub(from);
             (at, percent(got, load.counts().0.saturating_sub(sent)))
         };
         let (back, ()) = tokio::join!(
-            tokio::time::timeout(half + Duration::from_millis(100), back),
-            load.run(options.rate, half)
+            tokio::time::timeout(healthy + Duration::from_millis(100), back),
+            load.run(options.rate, healthy)
         );
         if let Ok((at, share)) = back {
             figures

@@ -243,7 +243,7 @@ mod tests {
         let key = |map: &HeaderMap| source.read(map, &client(1), None);
         let (one, other) = ((name.clone(), "bob"), (name, "eve"));
         assert_eq!(key(&headers(&[])), (None, None));
-        let bob = key(&headers(&[one.clone()]));
+        let bob = key(&headers(std::slice::from_ref(&one)));
         assert_eq!(bob, (Some(xxh64(b"bob", 0)), None));
         let both = key(&headers(&[one.clone(), other.clone()]));
         assert_eq!(both, key(&headers(&[other, one])));

@@ -8,7 +8,7 @@ use legate_config::cluster::Balancer;
 use rand::Rng;
 
 use super::cluster::ClusterHandle;
-use super::endpoint::{Endpoint, EndpointList};
+use super::endpoint::{Endpoint, EndpointList, InFlight};
 use super::pool::WorkerPool;
 
 /// Endpoints that this request was already sent to, or tried to be. Without a retry policy it needs no
@@ -104,16 +104,16 @@ pub(super) fn left(
     pool: &WorkerPool,
     cluster: &ClusterHandle,
     tried: &Tried,
-) -> Option<Arc<Endpoint>> {
+) -> Option<(SocketAddr, Option<InFlight>)> {
     let list = cluster.endpoints.list();
     if list.left.is_empty() {
         return None;
     }
     let class = cluster.transport.load().class;
     let free = |address| pool.present(class, address).is_some_and(|it| it.is_free());
-    let mut left = list.left.iter();
-    left.find(|it| !tried.contains(&it.address) && free(it.address))
-        .cloned()
+    let mut left = list.left.iter().map(|it| it.address);
+    let address = left.find(|it| !tried.contains(it) && free(*it))?;
+    Some((address, None))
 }
 
 /// Of two random ones the one with fewer requests in flight.
@@ -185,7 +185,6 @@ fn random(end: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::eject::Standing;
-    use super::super::endpoint::InFlight;
     use super::super::hashing::{Needs, Tables};
     use super::*;
 
@@ -306,7 +305,7 @@ mod tests {
             policy: Balancer::LeastRequest,
             ..pick(&cursor, &tried)
         };
-        let busy = InFlight::begin(Arc::clone(&all.endpoints[0]), Standing::In);
+        let busy = InFlight::begin(Arc::clone(&all.endpoints[0]), true, Standing::In);
         for _ in 0..50 {
             assert_eq!(pick.from(&all, |_| true).unwrap().address.port(), 1);
         }

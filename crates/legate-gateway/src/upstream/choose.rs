@@ -1,6 +1,7 @@
 //! From all endpoints of a cluster to the one of a request: what is left out, and what the request's
 //! outcome says about the endpoint (spec/services §§3.2, 3.3).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::balance::{self, Pick, Tried};
@@ -12,6 +13,9 @@ use super::pool::WorkerPool;
 use crate::clock;
 use crate::error::ErrorKind;
 
+/// Where a request goes, and its place there.
+type Chosen = (SocketAddr, Option<InFlight>);
+
 /// The next endpoint: one that was not tried; a request that was sent before may go where it was,
 /// one whose connect failed may not (`again`). Where all that is left is out, that is used for want of
 /// another.
@@ -20,10 +24,9 @@ pub(super) fn next(
     cluster: &ClusterHandle,
     key: Option<u64>,
     (tried, again): (&Tried, bool),
-) -> Option<InFlight> {
-    let left = balance::left(pool, cluster, tried).filter(|it| cluster.may_use(it));
-    if let Some(left) = left {
-        return Some(InFlight::begin(left, Standing::In));
+) -> Option<Chosen> {
+    if let Some(left) = balance::left(pool, cluster, tried) {
+        return Some(left);
     }
     let list = cluster.endpoints.list();
     let pick = |fit: &dyn Fn(&Endpoint) -> bool| {
@@ -34,15 +37,19 @@ pub(super) fn next(
                 key,
                 tried,
             };
-            pick.from(&list, fit).map(Arc::clone)
+            pick.from(&list, fit)
         };
         pick(tried).or_else(|| again.then(|| pick(&Tried::default())).flatten())
+    };
+    let chosen = |it: &Arc<Endpoint>, standing: Standing| {
+        let at = cluster.place(&list, it, standing);
+        (it.address, at)
     };
     let health = cluster.health.as_ref().map(|it| it.for_request());
     let health = health.as_deref();
     let healthy = |it: &Endpoint| health.is_none_or(|health| health.allows(&it.address));
     if cluster.config.never_eject || list.endpoints.len() < 2 {
-        return pick(&healthy).map(|it| InFlight::begin(it, Standing::In));
+        return pick(&healthy).map(|it| chosen(it, Standing::In));
     }
     let now = clock::now();
     // Whoever loses the race for a trial looks again; each loss is another request's trial.
@@ -51,10 +58,10 @@ pub(super) fn next(
             break;
         };
         if let Some(standing) = endpoint.ejection.begin(now) {
-            return Some(InFlight::begin(endpoint, standing));
+            return Some(chosen(endpoint, standing));
         }
     }
-    pick(&healthy).map(|it| InFlight::begin(it, Standing::Out))
+    pick(&healthy).map(|it| chosen(it, Standing::Out))
 }
 
 // === impl ClusterHandle ===

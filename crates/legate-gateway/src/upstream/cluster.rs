@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use legate_config::cluster::{Cluster, UpstreamProtocol};
+use legate_config::cluster::{Balancer, Cluster, UpstreamProtocol};
 use legate_config::policy::Priority;
 use legate_config::{ClusterKey, Hash128};
 
 use super::breaker::{Budget, Overflows, Owner};
-use super::endpoint::Endpoint;
+use super::eject::Standing;
+use super::endpoint::{Endpoint, EndpointList, InFlight};
 use super::endpoints::EndpointSetHandle;
 use super::health::{Health, HealthCounters};
 use super::tls::ClientTls;
@@ -280,6 +281,19 @@ impl ClusterHandle {
         !self.retired.load(Ordering::Acquire)
             && self.transport.load().class == class
             && self.endpoints.list().has(&address)
+    }
+
+    /// A request's place at one of its endpoints. Of a single one nothing needs to be known, and load
+    /// only where it decides: workers would fight for cache lines for nothing.
+    pub(super) fn place(
+        &self,
+        list: &EndpointList,
+        endpoint: &Arc<Endpoint>,
+        standing: Standing,
+    ) -> Option<InFlight> {
+        let counted = self.config.balancer == Balancer::LeastRequest;
+        let place = || InFlight::begin(Arc::clone(endpoint), counted, standing);
+        (list.endpoints.len() > 1).then(place)
     }
 
     /// The counters that one worker writes.

@@ -41,10 +41,11 @@ pub(super) struct EndpointList {
 #[derive(Debug, Default)]
 pub(super) struct Known(HashMap<SocketAddr, Weak<Endpoint>>);
 
-/// Counts a request at an endpoint, by its own life.
+/// A request's place at an endpoint; counts it there, by its own life.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     endpoint: Arc<Endpoint>,
+    counted: bool,
     /// What its outcome means to the endpoint; `None` once that is known.
     standing: Option<Standing>,
 }
@@ -60,7 +61,8 @@ impl Endpoint {
         })
     }
 
-    /// Requests that were sent to it, or are about to be, over all workers and clusters.
+    /// Requests that were sent to it, or are about to be, over all workers and all clusters that balance
+    /// by load.
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -110,10 +112,13 @@ impl Known {
 // === impl InFlight ===
 
 impl InFlight {
-    pub(super) fn begin(endpoint: Arc<Endpoint>, standing: Standing) -> Self {
-        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn begin(endpoint: Arc<Endpoint>, counted: bool, standing: Standing) -> Self {
+        if counted {
+            endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
         Self {
             endpoint,
+            counted,
             standing: Some(standing),
         }
     }
@@ -140,7 +145,9 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.counted {
+            self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Some(standing) = self.standing {
             self.endpoint.ejection.abandoned(standing);
         }
@@ -159,7 +166,7 @@ mod tests {
         let second = known.endpoints(&[at(2), at(3)]);
         assert!(Arc::ptr_eq(&first[1], &second[0]));
 
-        let running = InFlight::begin(Arc::clone(&first[0]), Standing::In);
+        let running = InFlight::begin(Arc::clone(&first[0]), true, Standing::In);
         drop(first);
         let third = known.endpoints(&[at(1)]);
         assert!(Arc::ptr_eq(&third[0], running.endpoint()));

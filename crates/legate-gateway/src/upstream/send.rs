@@ -25,7 +25,7 @@ use super::choose::next;
 use super::classify::classify;
 use super::cluster::{Active, ClusterHandle};
 use super::eject::Standing;
-use super::endpoint::{Endpoint, InFlight};
+use super::endpoint::InFlight;
 use super::http2;
 use super::pool::{Bucket, Held, Http1, Lease, WorkerPool};
 use super::slot::Slot;
@@ -82,7 +82,7 @@ struct Attempt<'a> {
     pool: &'a WorkerPool,
     cluster: &'a Arc<ClusterHandle>,
     address: SocketAddr,
-    /// Its place at the endpoint; the response takes it along.
+    /// Its place at the endpoint, where there are others; the response takes it along.
     at: Option<InFlight>,
     /// The request was sent before: no pooled connection may be used, and no third sending follows.
     again: bool,
@@ -123,7 +123,7 @@ impl WorkerPool {
         let mut waited = false;
         loop {
             let anywhere = again || (retry && failure.is_none());
-            let Some(at) = next(self, cluster, call.key, (tried, anywhere)) else {
+            let Some((address, at)) = next(self, cluster, call.key, (tried, anywhere)) else {
                 if cluster.endpoints.list().pending && !waited {
                     waited = true;
                     Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
@@ -131,7 +131,6 @@ impl WorkerPool {
                 }
                 return Err(failure.unwrap_or(ProxyError::new(ErrorKind::NoHealthyUpstream)));
             };
-            let address = at.endpoint().address;
             tried.push(address);
             call.attempts = call.attempts.saturating_add(1);
             call.upstream = Some(address);
@@ -139,7 +138,7 @@ impl WorkerPool {
                 pool: self,
                 cluster,
                 address,
-                at: Some(at),
+                at,
                 again,
                 owner: cluster.owner(call.priority),
             };
@@ -289,8 +288,8 @@ impl Attempt<'_> {
             if let Some(permit) = permit.take() {
                 break permit;
             }
-            if pooled && let Some((connection, bucket, endpoint)) = self.any_idle() {
-                self.at = Some(InFlight::begin(endpoint, Standing::In));
+            if pooled && let Some((connection, bucket, at)) = self.any_idle() {
+                self.at = at;
                 return Ok((connection, bucket, true));
             }
             let place = match &mut pending {
@@ -318,7 +317,7 @@ impl Attempt<'_> {
     }
 
     /// An idle connection to any endpoint of the cluster.
-    fn any_idle(&self) -> Option<(Http1, Rc<Bucket>, Arc<Endpoint>)> {
+    fn any_idle(&self) -> Option<(Http1, Rc<Bucket>, Option<InFlight>)> {
         let class = self.cluster.transport.load().class;
         let lifetime = self.cluster.max_lifetime();
         let list = self.cluster.endpoints.list();
@@ -326,7 +325,8 @@ impl Attempt<'_> {
         usable.find_map(|endpoint| {
             let bucket = self.pool.bucket(class, endpoint.address);
             let connection = bucket.take(clock::now(), lifetime, self.owner)?;
-            Some((connection, bucket, Arc::clone(endpoint)))
+            let at = self.cluster.place(&list, endpoint, Standing::In);
+            Some((connection, bucket, at))
         })
     }
 
