@@ -36,12 +36,18 @@ mod compression;
 mod cors;
 #[path = "data_path/counting.rs"]
 mod counting;
+#[path = "data_path/ejection.rs"]
+mod ejection;
 #[path = "data_path/faults.rs"]
 mod faults;
 #[path = "data_path/groups.rs"]
 mod groups;
 #[path = "data_path/headers.rs"]
 mod headers;
+#[path = "data_path/health_checks.rs"]
+mod health_checks;
+#[path = "data_path/health_grpc.rs"]
+mod health_grpc;
 #[path = "data_path/hostile.rs"]
 mod hostile;
 #[path = "data_path/hostile_http2.rs"]
@@ -62,6 +68,8 @@ mod rate_limit_hostile;
 mod rate_limit_server;
 #[path = "data_path/rate_limit_service.rs"]
 mod rate_limit_service;
+#[path = "data_path/moody.rs"]
+mod moody;
 #[path = "data_path/replies.rs"]
 mod replies;
 #[path = "data_path/retries.rs"]

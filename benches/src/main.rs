@@ -3,6 +3,7 @@
 //! Every figure is meant as a ratio within one run: machines differ and are noisy. The proxy under
 //! test is pinned to the first core; load generator and origin share the second.
 
+mod failover;
 mod one_route;
 mod policies;
 mod process;
@@ -30,6 +31,8 @@ enum Bench {
     Policies(versus::Options),
     /// 10,000 Mappings: compile time, edit to served, last route against first
     Scale(scale::Options),
+    /// One of four endpoints resets half of the time: requests that fail, and how soon it is back
+    Failover(failover::Options),
     /// The fixed-bytes origin, on its own
     Origin {
         /// Where to listen
@@ -46,6 +49,7 @@ fn main() -> Result<()> {
         Bench::OneRoute(options) => one_route::run(&options),
         Bench::Policies(options) => policies::run(&options),
         Bench::Scale(options) => scale::run(&options),
+        Bench::Failover(options) => failover::run(&options),
         Bench::Origin { listen, bytes } => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -29,10 +29,18 @@ pub(crate) struct Cpu(pub(crate) f64);
 impl Pinned {
     /// Starts a program on some cores, e.g. `0` or `0,1`.
     pub(crate) fn start(name: &str, cores: &str, program: &Path, args: &[&str]) -> Result<Self> {
-        let child = Command::new("taskset")
-            .arg("-c")
-            .arg(cores)
-            .arg(program)
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(cores).arg(program);
+        Self::spawn(name, command, program, args)
+    }
+
+    /// Starts a program on whatever cores there are: where nothing is compared.
+    pub(crate) fn anywhere(name: &str, program: &Path, args: &[&str]) -> Result<Self> {
+        Self::spawn(name, Command::new(program), program, args)
+    }
+
+    fn spawn(name: &str, mut command: Command, program: &Path, args: &[&str]) -> Result<Self> {
+        let child = command
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -145,6 +145,92 @@ async fn connections_are_limited_over_all_workers() {
     assert_eq!((origin.most_open(), origin.most_running()), (3, 3));
 }
 
+/// Many clients on both workers: the origin never has more than the limits, and as much; every request
+/// is served or refused; and who asks while an idle connection is there does not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_clients_on_two_workers() {
+    const LIMIT: usize = 8;
+    let origin = Counting::start(vec![Reply::After(Duration::from_millis(5))]).await;
+    let mapping = |limit: usize| {
+        let spec = format!(
+            "hostname: \"*\"\nprefix: /\ntimeout_ms: 0\nservice: {}\ncircuit_breakers: \
+             [{{max_connections: {limit}, max_pending_requests: 40}}]",
+            origin.address
+        );
+        manifest("Mapping", "default", "m", &spec)
+    };
+    let gate = base().admin().workers(2).start().await;
+    let path = gate.folder.path().join("m.yaml");
+    let change = async |limit: usize| {
+        let mut changes = gate.running.changes();
+        changes.mark_unchanged();
+        std::fs::write(&path, mapping(limit)).unwrap();
+        within(changes.changed()).await.unwrap();
+    };
+    change(LIMIT).await;
+    let mut clients = Vec::new();
+    let few = |gate: &Gate| {
+        let accepted = gate.accepted.lock().unwrap();
+        accepted.len() < 2 || accepted.values().any(|count| *count < 50)
+    };
+    while clients.len() < 200 || few(&gate) {
+        let mut client = Client::connect(gate.address(8080)).await.unwrap();
+        // It is accepted, and by somebody.
+        assert_eq!(client.get("t", "/").await.unwrap().status, 200);
+        clients.push(client);
+    }
+    let first = clients.len();
+    let sent = first * 21;
+    let running = clients.into_iter().map(|client| {
+        tokio::spawn(async move {
+            let mut client = client;
+            let (mut served, mut refused) = (0, 0);
+            for _ in 0..20 {
+                let body = bytes::Bytes::new();
+                let answer = client.request("POST", "t", "/", &[], body).await.unwrap();
+                if answer.status == 200 {
+                    served += 1;
+                } else {
+                    assert_overflow(&answer);
+                    refused += 1;
+                }
+            }
+            (served, refused, client)
+        })
+    });
+    let running: Vec<_> = running.collect();
+    // Halving closes nothing that is busy: no answer is lost below.
+    let before = origin.requests();
+    while origin.requests() < before + 200 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let most = (origin.most_open(), origin.most_running());
+    change(LIMIT / 2).await;
+    let (mut served, mut refused, mut clients) = (first, 0, Vec::new());
+    for task in running {
+        let (some, others, client) = within(task).await.unwrap();
+        served += some;
+        refused += others;
+        clients.push(client);
+    }
+    assert_eq!(most, (LIMIT, LIMIT));
+    assert_eq!((origin.most_open(), origin.most_running()), (LIMIT, LIMIT));
+    assert_eq!(served + refused, sent);
+    assert_eq!(origin.requests(), served);
+    assert!(refused > 0);
+    let flag = "legate_local_replies_total{flag=\"UO\"} ";
+    let page = gate.page("/metrics").await;
+    let counted = page.lines().find_map(|line| line.strip_prefix(flag));
+    assert_eq!(counted, Some(refused.to_string().as_str()));
+
+    // All connections are idle now, whoever's they are.
+    for client in &mut clients {
+        let start = std::time::Instant::now();
+        assert_eq!(within(client.get("t", "/")).await.unwrap().status, 200);
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+}
+
 /// A single connection serves two workers, and a request waits no second for one that is idle.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_handed_over() {

@@ -4,11 +4,12 @@
 //! value stands for a blank. An answer is
 //! `a:/path` (200 from backend `a`, which saw that path), a bare status, or `301 <location>`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ pub(crate) struct Case {
     backends: Vec<(String, String, Behaviour)>,
     patience: Option<Duration>,
     workers: usize,
+    admin: bool,
     pub(crate) options: Options,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct Gate {
     pub(crate) origins: BTreeMap<String, Origin>,
     draw: Arc<AtomicU32>,
     peer: Arc<Mutex<Option<IpAddr>>>,
+    /// Connections that each worker accepted.
+    pub(crate) accepted: Arc<Mutex<HashMap<ThreadId, usize>>>,
 }
 
 /// Nothing yet.
@@ -42,6 +46,7 @@ pub(crate) fn empty() -> Case {
         backends: Vec::new(),
         patience: None,
         workers: 1,
+        admin: false,
         options: Options {
             missing: legate_compiler::MissingRefs::Error,
             ..Options::default()
@@ -199,6 +204,12 @@ impl Case {
         self
     }
 
+    /// With an admin server.
+    pub(crate) fn admin(mut self) -> Self {
+        self.admin = true;
+        self
+    }
+
     /// Starts backends and gateway.
     pub(crate) async fn start(self) -> Gate {
         let folder = tempfile::tempdir().unwrap();
@@ -213,9 +224,14 @@ impl Case {
         let draw = Arc::new(AtomicU32::new(0));
         let peer = Arc::new(Mutex::new(None));
         let seen = Arc::clone(&peer);
+        let accepted = Arc::new(Mutex::new(HashMap::new()));
+        let counts = Arc::clone(&accepted);
         let hooks = Hooks {
             draw: Some(Arc::clone(&draw)),
             peer: Some(Arc::new(move |real: SocketAddr| {
+                // It is asked by the worker that accepts.
+                let worker = thread::current().id();
+                *counts.lock().unwrap().entry(worker).or_insert(0) += 1;
                 seen.lock()
                     .unwrap()
                     .map_or(real, |ip| SocketAddr::new(ip, real.port()))
@@ -226,6 +242,11 @@ impl Case {
         let options = RunOptions {
             paths: vec![PathBuf::from(folder.path())],
             compile: self.options,
+            admin: self
+                .admin
+                .then(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+                .into_iter()
+                .collect(),
             gateway: GatewayOptions {
                 workers: self.workers,
                 bind: Some(IpAddr::from([127, 0, 0, 1])),
@@ -245,6 +266,7 @@ impl Case {
             origins,
             draw,
             peer,
+            accepted,
         }
     }
 
@@ -334,6 +356,21 @@ impl Gate {
                 self.running.diagnostics()
             )
         })
+    }
+
+    /// A page of the admin server.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let address = self.running.admin().expect("a case with an admin server");
+        let mut client = Client::connect(address).await.unwrap();
+        client.get("admin", path).await.unwrap().text()
+    }
+
+    /// A metric of a cluster; 0 where it is not shown.
+    pub(crate) async fn metric(&self, name: &str, cluster: &str) -> u64 {
+        let page = self.page("/metrics").await;
+        let prefix = format!("{name}{{envoy_cluster_name=\"{cluster}\"}} ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&prefix));
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
     /// New connections seem to come from the request's peer.

@@ -8,7 +8,7 @@ use crate::shell;
 /// Options of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Which benchmark (`one-route`, `policies`, `scale`) and its options; none lists them
+    /// Which benchmark (`one-route`, `policies`, `scale`, `failover`) and its options; none lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
@@ -30,4 +30,17 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let mut command = std::process::Command::new(shell::root().join("target/release/legate-bench"));
     command.args(&args.rest).current_dir(shell::root());
     shell::run("bench", &mut command)
+}
+
+/// The short form of `failover`, in a debug build: what it counts does not depend on speed.
+pub(crate) fn failover() -> Result<()> {
+    shell::run(
+        "gateway for the failover bench",
+        &mut shell::cargo(&["build", "--locked", "--quiet", "-p", "legate"]),
+    )?;
+    let run = ["run", "--locked", "--quiet", "-p", "legate-benches", "--"];
+    shell::run(
+        "failover bench",
+        shell::cargo(&run).args(["failover", "--seconds", "20"]),
+    )
 }

@@ -2,9 +2,10 @@
 
 use legate_api::KeepAlive;
 use legate_config::cluster::{Balancer, Cluster, TcpKeepalive, UpstreamProtocol, UpstreamTls};
+use legate_config::health::{HealthCheck, Probe};
 use legate_config::{ClusterKey, EndpointSetKey, Entry};
 
-use crate::lower::Lowered;
+use crate::lower::{Lowered, is_host};
 use crate::module::ModuleSettings;
 use crate::service::Service;
 
@@ -53,6 +54,7 @@ pub(crate) fn cluster(
     let idle = changes
         .cluster_idle_timeout_ms
         .or(module.cluster_idle_timeout_ms);
+    let health_checks = health_checks(&changes.health_checks, &stats_name, &facts.authority);
     let cluster = Cluster {
         stats_name,
         endpoints: facts.endpoints,
@@ -80,6 +82,8 @@ pub(crate) fn cluster(
         shadow: lowered.shadow,
         host_name: facts.host_name,
         breakers: changes.breakers.unwrap_or(module.breakers),
+        health_checks,
+        never_eject: module.never_eject,
     };
     let entry = Entry::new(cluster, Vec::new());
     // 48 bits of hash beside the name: enough that nobody finds a second setting for it.
@@ -87,6 +91,22 @@ pub(crate) fn cluster(
     let short = hash.get(..12).unwrap_or(&hash);
     let key = ClusterKey::from(format!("{}-{short}", facts.authority));
     (key, entry)
+}
+
+/// The checks with a host each: the cluster's name where none is written, and that can be one.
+fn health_checks(written: &[HealthCheck], name: &str, authority: &str) -> Vec<HealthCheck> {
+    let default = if is_host(name) { name } else { authority };
+    let mut checks = written.to_vec();
+    for check in &mut checks {
+        let host = match &mut check.probe {
+            Probe::Http(http) => &mut http.host,
+            Probe::Grpc(grpc) => &mut grpc.authority,
+        };
+        if host.is_empty() {
+            default.clone_into(host);
+        }
+    }
+    checks
 }
 
 /// Seconds and counts that do not fit are as if absent; lowering reported them.

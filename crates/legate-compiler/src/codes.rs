@@ -70,6 +70,10 @@ codes! {
     E_POLICY_BREAKER = "E-POLICY-BREAKER";
     /// A retry policy that is invalid.
     E_POLICY_RETRY = "E-POLICY-RETRY";
+    /// An active health check, or a part of one, that is invalid and skipped.
+    E_POLICY_HEALTH = "E-POLICY-HEALTH";
+    /// An active health check that asks whichever endpoint a Service's one address leads to.
+    W_POLICY_HEALTH = "W-POLICY-HEALTH";
     /// A host that cannot be matched.
     E_MAP_HOST = "E-MAP-HOST";
     /// A hostname that matches nothing real.

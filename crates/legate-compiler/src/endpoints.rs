@@ -72,6 +72,8 @@ pub(crate) struct Found {
     pub(crate) missing: bool,
     /// The only port of a Service, used because none was written.
     pub(crate) only_port: Option<u16>,
+    /// Whether it is the one address of a Service, behind which others choose the endpoint.
+    pub(crate) cluster_ip: bool,
 }
 
 impl EndpointPlan {
@@ -157,6 +159,7 @@ pub(crate) fn find(
         plan,
         missing: false,
         only_port: None,
+        cluster_ip: false,
     };
     let Some(name) = wish.service else {
         return found(dns(wish.name));
@@ -174,12 +177,16 @@ pub(crate) fn find(
         return from_endpoints(wish, name, service, has_endpoints, port);
     }
     match (cluster_ip, external) {
-        (Some(address), _) => found(EndpointPlan::Address(SocketAddr::new(address, port))),
+        (Some(address), _) => Found {
+            cluster_ip: true,
+            ..found(EndpointPlan::Address(SocketAddr::new(address, port)))
+        },
         (None, Some(external)) => found(dns(external)),
         (None, None) => Found {
             plan: dns(wish.name),
             missing: service.is_none(),
             only_port: None,
+            cluster_ip: false,
         },
     }
 }
@@ -202,6 +209,7 @@ fn from_endpoints(
         },
         missing: service.is_none() && !has_endpoints,
         only_port: only,
+        cluster_ip: false,
     }
 }
 

@@ -7,6 +7,7 @@
 mod balancer;
 mod changes;
 mod cors;
+mod health;
 mod labels;
 mod matching;
 mod redirect;
@@ -29,6 +30,7 @@ use crate::service::Service;
 pub(crate) use balancer::{Balance, parse_balance};
 pub(crate) use changes::{Changes, HeaderInput, header_adds, header_removes};
 pub(crate) use cors::cors_policy;
+pub(crate) use health::is_host;
 pub(crate) use labels::{LabelProblem, read_labels, read_specifiers};
 pub(crate) use matching::{HostCondition, Matching, PathKind, is_header_name};
 pub(crate) use redirect::{PathInput, RedirectInput};

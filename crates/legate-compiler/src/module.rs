@@ -78,6 +78,8 @@ pub(crate) struct ModuleSettings {
     pub(crate) cors: Option<CorsPolicy>,
     /// `circuit_breakers`: default of Mappings.
     pub(crate) breakers: Breakers,
+    /// `outlier_detection.enabled: false`
+    pub(crate) never_eject: bool,
     /// `retry_policy`: default of Mappings.
     pub(crate) retry: Option<Retry>,
     /// `load_balancer`: default of Mappings.
@@ -156,6 +158,7 @@ impl Default for ModuleSettings {
             keepalive: None,
             cors: None,
             breakers: Breakers::default(),
+            never_eject: false,
             retry: None,
             balance: None,
             resolver: "kubernetes-service".to_owned(),

@@ -51,6 +51,10 @@ fn remedy(code: &str) -> Option<&'static str> {
             "a group is a name with a list of specifiers, and a specifier an object with one key"
         }
         "W-RL-PROTOCOL" => "write `protocol_version: v3`",
+        "E-POLICY-HEALTH" => {
+            "give each check one of `http` and `grpc`, and write durations as `3s` or `500ms`"
+        }
+        "W-POLICY-HEALTH" => "set `resolver: endpoint`, so that each endpoint is checked by itself",
         "E-CERT-EXPIRED" => "renew the certificate",
         "E-HOST-DUPLICATE" => "let one Host own the hostname",
         "E-HOST-TLS" => "correct the TLS settings; until then handshakes are refused",

@@ -209,6 +209,14 @@ impl Pass<'_> {
                 format!("port {port} is used, the only one of the Service; write it to be sure"),
             );
         }
+        if found.cluster_ip && !self.lowered.changes.health_checks.is_empty() {
+            self.report.notice(
+                codes::W_POLICY_HEALTH,
+                "spec.health_checks",
+                "the Service has one address: each probe asks whichever endpoint that leads to, and \
+                 its verdict holds for all",
+            );
+        }
         if let Some(name) = name.filter(|_| found.missing) {
             self.missing(host, &name, by);
         }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::HealthCheck;
 use crate::key::{CaKey, CertificateKey, EndpointSetKey};
 use crate::listener::TlsVersion;
 
@@ -44,6 +45,12 @@ pub struct Cluster {
     /// Circuit breakers.
     #[serde(default, skip_serializing_if = "Breakers::is_default")]
     pub breakers: Breakers,
+    /// Active health checks: an endpoint is healthy while all of them say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health_checks: Vec<HealthCheck>,
+    /// Whether endpoints that fail without a response are used all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_eject: bool,
 }
 
 /// Circuit breakers: limits that hold for the whole process (spec/services §3.1).

@@ -11,7 +11,7 @@
 //! - [`listener`]: listeners, filter chains, virtual hosts; [`http`]: per-listener HTTP settings
 //! - [`route`]: route sets, routes, ranks, matches, actions; [`policy`]: interned policy bundles;
 //!   [`auth`]: the check among them; [`limit`]: what requests are counted by, and who is asked
-//! - [`cluster`]: clusters and endpoint sets; [`secret`]: certificates, CA bundles, CRLs
+//! - [`cluster`]: clusters and endpoint sets; [`health`]: checks of endpoints; [`secret`]: certificates, CA bundles, CRLs
 //! - [`codec`]: a whole snapshot as bytes and back, private keys included
 //! - [`template`]: the `%OPERATOR%` language of header values and access logs
 //! - [`diagnostic`]: what the compiler has to say about an object
@@ -21,6 +21,7 @@ pub mod cluster;
 pub mod codec;
 pub mod diagnostic;
 pub mod hash;
+pub mod health;
 pub mod http;
 pub mod key;
 pub mod limit;

@@ -33,7 +33,7 @@ use crate::worker::{Command, Worker};
 
 pub use crate::config::Rejected;
 pub use crate::http::context::PeerHook;
-pub use crate::upstream::{ClusterCounters, ClusterView};
+pub use crate::upstream::{ClusterCounters, ClusterView, EndpointView, HealthCounters};
 pub use ports::PortMap;
 
 use current::{Inner, State};

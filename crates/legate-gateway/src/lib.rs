@@ -40,8 +40,8 @@ mod upstream;
 mod worker;
 
 pub use gateway::{
-    Applied, ClusterCounters, ClusterView, Gateway, GatewayOptions, GatewayView, Hooks,
-    ListenerState, LoadedConfig, PortMap, Rejected,
+    Applied, ClusterCounters, ClusterView, EndpointView, Gateway, GatewayOptions, GatewayView,
+    HealthCounters, Hooks, ListenerState, LoadedConfig, PortMap, Rejected,
 };
 pub use metrics::Metrics;
 pub use state_dir::StateDirOptions;

@@ -7,6 +7,7 @@
 mod auth;
 mod clusters;
 mod collector;
+mod endpoints;
 mod shard;
 #[cfg(test)]
 mod tests;

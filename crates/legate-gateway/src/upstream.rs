@@ -4,7 +4,8 @@
 //! Per worker and never shared: [`WorkerPool`]. Timeouts of whole requests are not here.
 //!
 //! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its endpoints come from
-//! - `endpoint`: one of them; `balance`, `hashing`: which of them a request goes to
+//! - `endpoint`: one of them; `choose`, `balance`, `hashing`: which of them a request goes to
+//! - `eject`: leaves out those that fail; `health`: those that say they are not well
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
 //! - `warm`: connections to side services, opened ahead of the first call
 //! - `breaker`: how many connections and requests there may be, over all workers
@@ -14,13 +15,16 @@
 mod balance;
 mod body;
 mod breaker;
+mod choose;
 mod classify;
 mod cluster;
 mod connect;
 mod dns;
+mod eject;
 mod endpoint;
 mod endpoints;
 mod hashing;
+mod health;
 mod http2;
 mod limited;
 mod pool;
@@ -35,7 +39,6 @@ mod warm;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use legate_config::cluster::{Breakers, Cluster, TcpKeepalive, UpstreamProtocol, UpstreamTls};
@@ -46,9 +49,10 @@ use crate::metrics::AuthCounters;
 
 pub(crate) use self::body::UpstreamBody;
 pub(crate) use self::classify::classify;
-pub use self::cluster::ClusterCounters;
 pub(crate) use self::cluster::ClusterHandle;
+pub use self::cluster::{ClusterCounters, EndpointView};
 pub(crate) use self::endpoint::InFlight;
+pub use self::health::HealthCounters;
 pub(crate) use self::pool::WorkerPool;
 pub(crate) use self::send::{Call, outgoing};
 pub(crate) use self::slot::Slot;
@@ -59,12 +63,14 @@ use self::cluster::Transport;
 use self::dns::Dns;
 use self::endpoints::{Changes, EndpointSetHandle};
 use self::hashing::Needs;
+use self::health::{Health, Probes};
 use self::tls::ClientTls;
 
 /// All clusters of the process.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     dns: Arc<Dns>,
+    probes: Arc<Probes>,
     changes: Arc<Changes>,
     registry: Mutex<Registry>,
 }
@@ -120,7 +126,7 @@ pub struct ClusterView {
     /// Where its endpoints come from.
     pub endpoint_set: EndpointSetKey,
     /// Its endpoints now.
-    pub endpoints: Vec<SocketAddr>,
+    pub endpoints: Vec<EndpointView>,
     /// Whether a name's first resolution is still under way.
     pub resolving: bool,
     /// Counters over all workers.
@@ -133,7 +139,8 @@ impl Upstreams {
     /// No clusters yet. Names will be resolved on the given runtime.
     pub(crate) fn new(control: tokio::runtime::Handle) -> Arc<Self> {
         Arc::new(Self {
-            dns: Arc::new(Dns::new(control)),
+            dns: Arc::new(Dns::new(control.clone())),
+            probes: Probes::new(control),
             changes: Arc::default(),
             registry: Mutex::default(),
         })
@@ -174,6 +181,7 @@ impl Upstreams {
                     let config = Arc::clone(&entry.value);
                     let budget = budgets.remove(key);
                     let budget = budget.unwrap_or_else(|| Budget::new(&config.breakers));
+                    let health = Health::new(&config, transport.tls.clone(), &self.probes);
                     let handle = Arc::new(ClusterHandle::new(
                         key.clone(),
                         config,
@@ -181,7 +189,11 @@ impl Upstreams {
                         set,
                         transport,
                         budget,
+                        health,
                     ));
+                    if let Some(health) = &handle.health {
+                        handle.endpoints.check_by(health);
+                    }
                     handle.budget().belongs_to(&handle);
                     handle
                 }
@@ -253,7 +265,7 @@ impl Upstreams {
                 http2: cluster.is_http2(),
                 tls: cluster.is_tls(),
                 endpoint_set: cluster.config.endpoints.clone(),
-                endpoints: list.addresses().collect(),
+                endpoints: cluster.endpoint_views(),
                 resolving: list.pending,
                 counters: cluster.counters(),
             }

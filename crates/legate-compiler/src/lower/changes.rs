@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use legate_api::AddedHeader;
 use legate_api::mapping::MappingSpec;
 use legate_config::cluster::Breakers;
+use legate_config::health::HealthCheck;
 use legate_config::policy::{CorsPolicy, HeaderAdd, HostRewrite, Priority, RegexReplace, Retry};
 use legate_config::template::Template;
 
 use super::balancer::{Balance, balance};
 use super::cors::cors_policy;
 use super::matching::is_header_name;
-use super::{Report, retry, upstream};
+use super::{Report, health, retry, upstream};
 use crate::codes;
 use crate::regex;
 
@@ -52,6 +53,8 @@ pub(crate) struct Changes {
     pub(crate) cors: Option<CorsPolicy>,
     /// `circuit_breakers`
     pub(crate) breakers: Option<Breakers>,
+    /// `health_checks`
+    pub(crate) health_checks: Vec<HealthCheck>,
     /// `load_balancer`
     pub(crate) balance: Option<Balance>,
     /// `priority`
@@ -116,6 +119,11 @@ pub(super) fn changes(spec: &MappingSpec, redirects: bool, report: &mut Report) 
             })
         }),
         breakers: upstream::breakers(spec, report),
+        health_checks: if redirects {
+            Vec::new()
+        } else {
+            health::health_checks(spec, report)
+        },
         balance: balance(spec, report),
         priority: upstream::priority(spec, report),
         retry: retry::retry(spec, report),

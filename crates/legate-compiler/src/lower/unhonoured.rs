@@ -48,7 +48,6 @@ pub(super) fn residue(spec: &MappingSpec, written_as: WrittenAs, report: &mut Re
 
 fn unsupported(spec: &MappingSpec, report: &mut Report) {
     let fields = [
-        ("spec.health_checks", spec.health_checks.is_some()),
         (
             "spec.error_response_overrides",
             spec.error_response_overrides.is_some(),
@@ -130,6 +129,7 @@ fn on_redirects(spec: &MappingSpec, report: &mut Report) {
         ("spec.circuit_breakers", spec.circuit_breakers.is_some()),
         ("spec.load_balancer", spec.load_balancer.is_some()),
         ("spec.priority", spec.priority.is_some()),
+        ("spec.health_checks", spec.health_checks.is_some()),
         ("spec.retry_policy", spec.retry_policy.is_some()),
         ("spec.cluster_tag", spec.cluster_tag.is_some()),
         ("spec.labels", spec.labels.is_some()),

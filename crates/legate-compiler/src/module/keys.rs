@@ -90,7 +90,7 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("enable_grpc_web", Unsupported(False)),
     ("enable_grpc_http11_bridge", Unsupported(False)),
     ("error_response_overrides", Unsupported(Always)),
-    ("outlier_detection", Unsupported(Always)),
+    ("outlier_detection", Honoured),
     // §5.4
     ("diagnostics", Unsupported(Special)),
     ("liveness_probe", Honoured),
@@ -273,6 +273,7 @@ fn upstreams(config: Section<'_>, settings: &mut ModuleSettings, report: &mut Re
     }
     settings.retry = upstream::retry(config, report);
     settings.breakers = upstream::breakers(config, report);
+    settings.never_eject = upstream::never_eject(config, report);
     settings.balance = upstream::balance(config, report);
     if let Some(map) = config.object("keepalive", report) {
         settings.keepalive = keepalive(map, &config.path_of("keepalive"), report);

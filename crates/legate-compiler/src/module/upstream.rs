@@ -1,5 +1,5 @@
-//! Defaults of how upstreams are used and protected: circuit breakers, retries, balancing
-//! (spec/services §§3.1, 3.4, 3.8).
+//! Defaults of how upstreams are used and protected: circuit breakers, passive ejection, retries,
+//! balancing (spec/services §§3.1, 3.2, 3.4, 3.8).
 
 use legate_api::CircuitBreaker;
 use legate_config::cluster::Breakers;
@@ -69,6 +69,27 @@ fn entry(item: &Value) -> Option<CircuitBreaker> {
     item.is_object()
         .then(|| serde_json::from_value(item.clone()).ok())
         .flatten()
+}
+
+/// Reads `outlier_detection`: whether endpoints that fail are used all the same.
+pub(super) fn never_eject(config: Section<'_>, report: &mut Report<'_>) -> bool {
+    const KNOWN: [&str; 1] = ["enabled"];
+    if let Some(Value::String(_)) = config.get("outlier_detection") {
+        report.ignored(
+            &config.path_of("outlier_detection"),
+            "write `outlier_detection: {enabled: false}` to use endpoints that fail all the same",
+        );
+        return false;
+    }
+    let Some(map) = config.object("outlier_detection", report) else {
+        return false;
+    };
+    let path = config.path_of("outlier_detection");
+    let section = Section { map, path: &path };
+    for name in map.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
+        report.unknown(&section.path_of(name), name, KNOWN);
+    }
+    section.boolean("enabled", report) == Some(false)
 }
 
 /// Reads `retry_policy`. A bad one is as if it were not there.

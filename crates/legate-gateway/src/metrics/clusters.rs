@@ -7,8 +7,8 @@ use std::sync::Weak;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::{LimitResult, Metrics};
-use crate::upstream::ClusterCounters;
+use super::{LimitResult, Metrics, endpoints};
+use crate::upstream::{ClusterCounters, HealthCounters};
 
 /// Which circuit breaker refused.
 const BREAKERS: [&str; 3] = ["connections", "requests", "retries"];
@@ -20,7 +20,13 @@ impl Metrics {
         let announced = self.clusters.read().clone();
         let mut clusters: BTreeMap<String, ClusterCounters> = announced
             .into_iter()
-            .map(|name| (name, ClusterCounters::default()))
+            .map(|name| {
+                let counters = ClusterCounters {
+                    health: Some(HealthCounters::default()),
+                    ..ClusterCounters::default()
+                };
+                (name, counters)
+            })
             .collect();
         for (name, counters) in upstreams.iter().flat_map(|it| it.used()) {
             clusters.entry(name).or_default().add(&counters);
@@ -82,7 +88,8 @@ impl Metrics {
                     .encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
             }
         }
-        encode_limits(&clusters, encoder)
+        encode_limits(&clusters, encoder)?;
+        endpoints::encode(encoder, &clusters)
     }
 }
 

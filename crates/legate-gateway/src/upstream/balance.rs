@@ -184,6 +184,7 @@ fn random(end: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::eject::Standing;
     use super::super::hashing::{Needs, Tables};
     use super::*;
 
@@ -304,7 +305,7 @@ mod tests {
             policy: Balancer::LeastRequest,
             ..pick(&cursor, &tried)
         };
-        let busy = InFlight::begin(Arc::clone(&all.endpoints[0]), true);
+        let busy = InFlight::begin(Arc::clone(&all.endpoints[0]), true, Standing::In);
         for _ in 0..50 {
             assert_eq!(pick.from(&all, |_| true).unwrap().address.port(), 1);
         }

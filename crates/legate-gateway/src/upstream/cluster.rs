@@ -15,8 +15,10 @@ use legate_config::policy::Priority;
 use legate_config::{ClusterKey, Hash128};
 
 use super::breaker::{Budget, Overflows, Owner};
+use super::eject::Standing;
 use super::endpoint::{Endpoint, EndpointList, InFlight};
 use super::endpoints::EndpointSetHandle;
+use super::health::{Health, HealthCounters};
 use super::tls::ClientTls;
 use crate::metrics::AuthCounters;
 use crate::metrics::LimitResult;
@@ -40,6 +42,10 @@ pub(crate) struct ClusterHandle {
     auth: OnceLock<Arc<AuthCounters>>,
     /// Set when rate limits may count its requests.
     limited: AtomicBool,
+    /// Its active health checks, if it has any.
+    pub(super) health: Option<Arc<Health>>,
+    ejections: AtomicU64,
+    ejection_overflow: AtomicU64,
     /// Its permits, as each priority takes them.
     default: Owner,
     high: Owner,
@@ -106,6 +112,31 @@ pub struct ClusterCounters {
     pub rq_retry: u64,
     /// Those that brought an answer which is not retried.
     pub rq_retry_success: u64,
+    /// Endpoints.
+    pub membership_total: u64,
+    /// Those that are used: neither unhealthy nor ejected.
+    pub membership_healthy: u64,
+    /// Those that have yet to pass a health check before they are used.
+    pub membership_excluded: u64,
+    /// Endpoints that are ejected.
+    pub ejections_active: u64,
+    /// Ejections ever that requests of this cluster led to.
+    pub ejections: u64,
+    /// Those that were not made, because too many endpoints were ejected.
+    pub ejection_overflow: u64,
+    /// Active health checks; `None` = it has none.
+    pub health: Option<HealthCounters>,
+}
+
+/// An endpoint as the admin server shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointView {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whether requests failed there so often that it is left out.
+    pub ejected: bool,
+    /// What active health checks say; `None` = nothing yet. Without any it is healthy.
+    pub healthy: Option<bool>,
 }
 
 /// Counts a thing that is alive, by its own life.
@@ -139,12 +170,21 @@ impl ClusterCounters {
             (&mut self.limits_dropped, other.limits_dropped),
             (&mut self.rq_retry, other.rq_retry),
             (&mut self.rq_retry_success, other.rq_retry_success),
+            (&mut self.membership_total, other.membership_total),
+            (&mut self.membership_healthy, other.membership_healthy),
+            (&mut self.membership_excluded, other.membership_excluded),
+            (&mut self.ejections_active, other.ejections_active),
+            (&mut self.ejections, other.ejections),
+            (&mut self.ejection_overflow, other.ejection_overflow),
         ] {
             *to = to.saturating_add(from);
         }
         self.limited |= other.limited;
         for (to, from) in self.limits.iter_mut().zip(other.limits) {
             *to = to.saturating_add(from);
+        }
+        if let Some(other) = &other.health {
+            self.health.get_or_insert_default().add(other);
         }
     }
 }
@@ -159,6 +199,7 @@ impl ClusterHandle {
         endpoints: Arc<EndpointSetHandle>,
         transport: Transport,
         budget: Arc<Budget>,
+        health: Option<Arc<Health>>,
     ) -> Self {
         let host_name = config
             .host_name
@@ -177,6 +218,9 @@ impl ClusterHandle {
             stats: OnceLock::new(),
             auth: OnceLock::new(),
             limited: AtomicBool::new(false),
+            health,
+            ejections: AtomicU64::new(0),
+            ejection_overflow: AtomicU64::new(0),
             default: Owner {
                 budget: Arc::clone(&budget),
                 priority: Priority::Default,
@@ -226,13 +270,28 @@ impl ClusterHandle {
         if self.transport.load().class == transport.class {
             return false;
         }
+        let tls = transport.tls.clone();
         self.transport.store(Arc::new(transport));
+        if let Some(health) = &self.health {
+            health.set_tls(tls);
+        }
         true
     }
 
     /// The config no longer has this cluster.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
+        if let Some(health) = &self.health {
+            health.stop();
+        }
+    }
+
+    pub(super) fn count_ejection(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_ejection_overflow(&self) {
+        self.ejection_overflow.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Limit of TCP connect and TLS handshake together.
@@ -259,9 +318,15 @@ impl ClusterHandle {
 
     /// A request's place at one of its endpoints. Of a single one nothing needs to be known, and load
     /// only where it decides: workers would fight for cache lines for nothing.
-    pub(super) fn place(&self, list: &EndpointList, endpoint: &Arc<Endpoint>) -> Option<InFlight> {
+    pub(super) fn place(
+        &self,
+        list: &EndpointList,
+        endpoint: &Arc<Endpoint>,
+        standing: Standing,
+    ) -> Option<InFlight> {
         let counted = self.config.balancer == Balancer::LeastRequest;
-        (list.endpoints.len() > 1).then(|| InFlight::begin(Arc::clone(endpoint), counted))
+        let place = || InFlight::begin(Arc::clone(endpoint), counted, standing);
+        (list.endpoints.len() > 1).then(place)
     }
 
     /// The counters that one worker writes.
@@ -301,9 +366,9 @@ impl ClusterHandle {
         }
     }
 
-    /// Whether it was ever used.
+    /// Whether it was ever used, be it by probes.
     pub(crate) fn is_used(&self) -> bool {
-        self.stats.get().is_some()
+        self.stats.get().is_some() || self.health.is_some()
     }
 
     /// Counters summed over the workers.
@@ -340,7 +405,44 @@ impl ClusterHandle {
         sum.rq_retry_overflow = retries;
         sum.rq_retry = retried;
         sum.rq_retry_success = retry_successes;
+        self.count_endpoints(&mut sum);
         sum
+    }
+
+    fn count_endpoints(&self, sum: &mut ClusterCounters) {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let verdicts = self.health.as_ref().map(|it| it.verdicts());
+        let list = self.endpoints.list();
+        let ejects = !self.config.never_eject && list.endpoints.len() > 1;
+        let out = |it: &Endpoint| ejects && it.ejection.is_out();
+        let healthy = |it: &Endpoint| {
+            verdicts
+                .as_ref()
+                .is_none_or(|verdicts| !verdicts.is_unhealthy(&it.address))
+        };
+        let endpoints = || list.endpoints.iter();
+        sum.membership_total = count(list.endpoints.len());
+        sum.membership_healthy = count(endpoints().filter(|it| healthy(it) && !out(it)).count());
+        sum.membership_excluded = count(verdicts.as_ref().map_or(0, |it| it.warming()));
+        sum.ejections_active = count(endpoints().filter(|it| out(it)).count());
+        sum.ejections = self.ejections.load(Ordering::Relaxed);
+        sum.ejection_overflow = self.ejection_overflow.load(Ordering::Relaxed);
+        sum.health = self.health.as_ref().map(|it| it.counters());
+    }
+
+    /// What is known of each of its endpoints.
+    pub(super) fn endpoint_views(&self) -> Vec<EndpointView> {
+        let list = self.endpoints.list();
+        let ejects = !self.config.never_eject && list.endpoints.len() > 1;
+        let view = |it: &Arc<Endpoint>| EndpointView {
+            address: it.address,
+            ejected: ejects && it.ejection.is_out(),
+            healthy: match &self.health {
+                Some(health) => health.is_healthy(&it.address),
+                None => Some(true),
+            },
+        };
+        list.endpoints.iter().map(view).collect()
     }
 }
 

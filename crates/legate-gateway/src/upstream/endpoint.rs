@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::eject::{Ejection, Failure, Standing};
 use super::hashing::Tables;
+use crate::clock;
 
 /// Endpoints of a name's former answers that are remembered.
 const MOST_LEFT: usize = 8;
@@ -17,6 +19,8 @@ pub(crate) struct Endpoint {
     /// Where to connect.
     pub(crate) address: SocketAddr,
     in_flight: AtomicU32,
+    /// What its failures led to.
+    pub(super) ejection: Ejection,
 }
 
 /// The endpoints of a set at one moment.
@@ -42,6 +46,8 @@ pub(super) struct Known(HashMap<SocketAddr, Weak<Endpoint>>);
 pub(crate) struct InFlight {
     endpoint: Arc<Endpoint>,
     counted: bool,
+    /// What its outcome means to the endpoint; `None` once that is known.
+    standing: Option<Standing>,
 }
 
 // === impl Endpoint ===
@@ -51,6 +57,7 @@ impl Endpoint {
         Arc::new(Self {
             address,
             in_flight: AtomicU32::new(0),
+            ejection: Ejection::default(),
         })
     }
 
@@ -105,17 +112,34 @@ impl Known {
 // === impl InFlight ===
 
 impl InFlight {
-    pub(super) fn begin(endpoint: Arc<Endpoint>, counted: bool) -> Self {
+    pub(super) fn begin(endpoint: Arc<Endpoint>, counted: bool, standing: Standing) -> Self {
         if counted {
             endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
         }
-        Self { endpoint, counted }
+        Self {
+            endpoint,
+            counted,
+            standing: Some(standing),
+        }
     }
 
     /// Where the request is.
-    #[cfg(test)]
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// The endpoint responded; says whether it comes back by that.
+    pub(super) fn responded(&mut self) -> bool {
+        let standing = self.standing.take();
+        standing.is_some_and(|it| self.endpoint.ejection.responded(it))
+    }
+
+    /// The request failed without a response.
+    pub(super) fn failed(&mut self) -> Failure {
+        let standing = self.standing.take();
+        standing.map_or(Failure::Noted, |it| {
+            self.endpoint.ejection.failed(it, clock::now())
+        })
     }
 }
 
@@ -123,6 +147,9 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if self.counted {
             self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(standing) = self.standing {
+            self.endpoint.ejection.abandoned(standing);
         }
     }
 }
@@ -139,7 +166,7 @@ mod tests {
         let second = known.endpoints(&[at(2), at(3)]);
         assert!(Arc::ptr_eq(&first[1], &second[0]));
 
-        let running = InFlight::begin(Arc::clone(&first[0]), true);
+        let running = InFlight::begin(Arc::clone(&first[0]), true, Standing::In);
         drop(first);
         let third = known.endpoints(&[at(1)]);
         assert!(Arc::ptr_eq(&third[0], running.endpoint()));

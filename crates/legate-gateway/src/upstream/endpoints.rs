@@ -1,7 +1,7 @@
 //! Sets of endpoints, shared by all clusters that name them and swapped whole when they change.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::dns::Dns;
-use super::endpoint::{EndpointList, Known};
+use super::endpoint::{Endpoint, EndpointList, Known};
 use super::hashing::{Needs, Tables};
+use super::health::Health;
+use crate::clock;
 
 /// A set of endpoints under one key, whatever it currently is and wherever it comes from.
 #[derive(Debug)]
@@ -25,6 +27,19 @@ pub(crate) struct EndpointSetHandle {
     resolved: Notify,
     changes: Arc<Changes>,
     source: Mutex<Source>,
+    /// Somebody counts how many are out; whoever comes second lets it be.
+    ejecting: AtomicBool,
+}
+
+/// What came of leaving an endpoint out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ejected {
+    /// It is out.
+    Yes,
+    /// Somebody else does it, or did.
+    Already,
+    /// So many are out that this one is not.
+    TooMany,
 }
 
 /// Changes that can make a pooled connection unwanted: of any endpoint set, and of clusters.
@@ -42,6 +57,8 @@ struct Source {
     epoch: u64,
     task: Option<AbortHandle>,
     known: Known,
+    /// Who checks the endpoints.
+    checkers: Vec<Weak<Health>>,
     needs: Needs,
 }
 
@@ -81,6 +98,7 @@ impl EndpointSetHandle {
             resolved: Notify::new(),
             changes,
             source: Mutex::default(),
+            ejecting: AtomicBool::new(false),
         }
     }
 
@@ -96,6 +114,37 @@ impl EndpointSetHandle {
     /// The endpoints now.
     pub(super) fn list(&self) -> Guard<Arc<EndpointList>> {
         self.list.load()
+    }
+
+    /// Leaves an endpoint out, if at most half of the set is out then. Where somebody else is at it, the
+    /// next failure will ask again.
+    pub(super) fn eject(&self, endpoint: &Endpoint) -> Ejected {
+        if self.ejecting.swap(true, Ordering::Acquire) {
+            return Ejected::Already;
+        }
+        let list = self.list();
+        if list.endpoints.len() < 2 {
+            self.ejecting.store(false, Ordering::Release);
+            return Ejected::Already;
+        }
+        let out = list.endpoints.iter().filter(|it| it.ejection.is_out());
+        let room = out.count().saturating_add(1).saturating_mul(2) <= list.endpoints.len();
+        let ejected = match room.then(|| endpoint.ejection.eject(clock::now())) {
+            Some(true) => Ejected::Yes,
+            Some(false) => Ejected::Already,
+            None => Ejected::TooMany,
+        };
+        self.ejecting.store(false, Ordering::Release);
+        ejected
+    }
+
+    /// Tells a checker of all endpoints, now and whenever they change.
+    pub(super) fn check_by(&self, checker: &Arc<Health>) {
+        let mut source = self.source.lock();
+        let addresses: Vec<SocketAddr> = self.list().addresses().collect();
+        if checker.members(&addresses) {
+            source.checkers.push(Arc::downgrade(checker));
+        }
     }
 
     /// Waits until the first resolution has ended, well or not, or the limit has passed.
@@ -170,6 +219,11 @@ impl EndpointSetHandle {
             return;
         }
         let endpoints = source.known.endpoints(addresses);
+        // Before anybody can choose what is new.
+        source.checkers.retain(|checker| {
+            let checker = checker.upgrade();
+            checker.is_some_and(|it| it.members(addresses))
+        });
         let left = if keeps {
             former.left_by(&endpoints)
         } else {

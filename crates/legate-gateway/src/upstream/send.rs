@@ -18,11 +18,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use legate_config::policy::Priority;
 
-use super::balance::{self, Pick, Tried};
+use super::balance::Tried;
 use super::body::{RequestBody, UpstreamBody};
 use super::breaker::{ConnectionPermit, Owner, Turn};
+use super::choose::next;
 use super::classify::classify;
 use super::cluster::{Active, ClusterHandle};
+use super::eject::Standing;
 use super::endpoint::InFlight;
 use super::http2;
 use super::pool::{Bucket, Held, Http1, Lease, WorkerPool};
@@ -121,9 +123,7 @@ impl WorkerPool {
         let mut waited = false;
         loop {
             let anywhere = again || (retry && failure.is_none());
-            let left = balance::left(self, cluster, tried);
-            let chosen = left.or_else(|| choose(cluster, call.key, tried, anywhere));
-            let Some((address, at)) = chosen else {
+            let Some((address, at)) = next(self, cluster, call.key, (tried, anywhere)) else {
                 if cluster.endpoints.list().pending && !waited {
                     waited = true;
                     Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
@@ -153,6 +153,9 @@ impl WorkerPool {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            if let Some(at) = attempt.at.as_mut().filter(|_| next != Next::Again) {
+                cluster.failed(at, error.kind());
+            }
             match next {
                 Next::Elsewhere if other_endpoints.next().is_some() => {}
                 Next::Again => again = true,
@@ -187,28 +190,6 @@ where
         *request.version_mut() = Version::HTTP_11;
     }
     Ok(Slot::of(request))
-}
-
-/// The next endpoint: one that was not tried; a request that was sent before may go where it was,
-/// one whose connect failed may not.
-fn choose(
-    cluster: &ClusterHandle,
-    key: Option<u64>,
-    tried: &Tried,
-    again: bool,
-) -> Option<(SocketAddr, Option<InFlight>)> {
-    let list = cluster.endpoints.list();
-    let choose = |tried: &Tried| {
-        let pick = Pick {
-            policy: cluster.config.balancer,
-            cursor: &cluster.cursor,
-            key,
-            tried,
-        };
-        let chosen = pick.from(&list, |_| true)?;
-        Some((chosen.address, cluster.place(&list, chosen)))
-    };
-    choose(tried).or_else(|| again.then(|| choose(&Tried::default())).flatten())
 }
 
 #[cfg(test)]
@@ -275,7 +256,7 @@ impl Attempt<'_> {
                         worker: self.pool.worker,
                     },
                     request: counted,
-                    at: self.at.take(),
+                    at: self.answered(),
                 };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
@@ -340,10 +321,12 @@ impl Attempt<'_> {
         let class = self.cluster.transport.load().class;
         let lifetime = self.cluster.max_lifetime();
         let list = self.cluster.endpoints.list();
-        list.endpoints.iter().find_map(|endpoint| {
+        let mut usable = list.endpoints.iter().filter(|it| self.cluster.may_use(it));
+        usable.find_map(|endpoint| {
             let bucket = self.pool.bucket(class, endpoint.address);
             let connection = bucket.take(clock::now(), lifetime, self.owner)?;
-            Some((connection, bucket, self.cluster.place(&list, endpoint)))
+            let at = self.cluster.place(&list, endpoint, Standing::In);
+            Some((connection, bucket, at))
         })
     }
 
@@ -365,7 +348,7 @@ impl Attempt<'_> {
                 let lease = Lease {
                     connection: Held::Single(connection),
                     request: counted,
-                    at: self.at.take(),
+                    at: self.answered(),
                 };
                 // After 101 the stream belongs to whoever takes the upgrade.
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -406,12 +389,21 @@ impl Attempt<'_> {
                 let lease = Lease {
                     connection: Held::Http2(stream),
                     request: counted,
-                    at: self.at.take(),
+                    at: self.answered(),
                 };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
             Err(error) => Err(self.failed(error, slot)),
         }
+    }
+
+    /// The response has begun: its place at the endpoint, for the rest of it.
+    fn answered(&mut self) -> Option<InFlight> {
+        let mut at = self.at.take();
+        if let Some(at) = &mut at {
+            self.cluster.responded(at);
+        }
+        at
     }
 
     /// Takes the request to be sent. Where a second sending could be allowed a copy stays: only of

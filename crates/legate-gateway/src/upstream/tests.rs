@@ -139,6 +139,8 @@ fn plain() -> Cluster {
         shadow: false,
         host_name: None,
         breakers: Breakers::default(),
+        health_checks: Vec::new(),
+        never_eject: false,
     }
 }
 

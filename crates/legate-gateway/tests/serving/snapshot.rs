@@ -170,6 +170,8 @@ impl Build {
             shadow: false,
             host_name: None,
             breakers: Breakers::default(),
+            health_checks: Vec::new(),
+            never_eject: false,
         };
         let key = ClusterKey::new(format!("origin-{}-{protocol:?}", to.port()));
         self.snapshot.clusters.insert(key.clone(), entry(cluster));

@@ -1,12 +1,13 @@
 //! What the admin server shows of a run.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use legate_gateway::Gateway;
 use legate_gateway::metrics::Metrics;
+use legate_gateway::{EndpointView, Gateway};
 use legate_runtime::admin::{AdminServer, AdminState};
 use legate_runtime::logging::LogHandle;
 use legate_runtime::metrics::Registry;
@@ -57,6 +58,25 @@ struct State {
     control: Option<ControlView>,
 }
 
+/// What is wrong with an endpoint, in Envoy's words.
+fn health_flags(endpoint: &EndpointView) -> String {
+    let flags = [
+        (endpoint.healthy == Some(false), "/failed_active_hc"),
+        (endpoint.healthy.is_none(), "/pending_active_hc"),
+        (endpoint.ejected, "/failed_outlier_check"),
+    ];
+    let text: String = flags
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, flag)| *flag)
+        .collect();
+    if text.is_empty() {
+        "healthy".to_owned()
+    } else {
+        text
+    }
+}
+
 impl AdminState for State {
     fn ready(&self) -> Result<(), String> {
         let ready = self.gateway.ready();
@@ -92,7 +112,8 @@ impl AdminState for State {
                 let _ = writeln!(text, "{name}::{fact}::{value}");
             }
             for endpoint in &cluster.endpoints {
-                let _ = writeln!(text, "{name}::{endpoint}::health_flags::healthy");
+                let (address, flags) = (endpoint.address, health_flags(endpoint));
+                let _ = writeln!(text, "{name}::{address}::health_flags::{flags}");
             }
         }
         text
@@ -106,6 +127,13 @@ impl AdminState for State {
             .iter()
             .map(|cluster| {
                 let counters = &cluster.counters;
+                let addresses: Vec<_> = cluster.endpoints.iter().map(|it| it.address).collect();
+                let unhealthy: BTreeMap<_, _> = cluster
+                    .endpoints
+                    .iter()
+                    .filter(|it| it.ejected || it.healthy != Some(true))
+                    .map(|it| (it.address.to_string(), health_flags(it)))
+                    .collect();
                 json!({
                     "name": cluster.stats_name,
                     "key": cluster.key,
@@ -113,7 +141,8 @@ impl AdminState for State {
                     "tls": cluster.tls,
                     "endpoint_set": cluster.endpoint_set,
                     "resolving": cluster.resolving,
-                    "endpoints": cluster.endpoints,
+                    "endpoints": addresses,
+                    "unhealthy": unhealthy,
                     "cx_active": counters.cx_active,
                     "cx_total": counters.cx_total,
                     "cx_connect_fail": counters.cx_connect_fail,

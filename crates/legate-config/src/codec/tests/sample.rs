@@ -1,5 +1,7 @@
 //! A snapshot with every table, every variant, and no field at its default.
 
+mod health;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -456,6 +458,8 @@ fn clusters(snapshot: &mut Snapshot) {
             },
             ..Breakers::default()
         },
+        health_checks: health::checks(),
+        never_eject: true,
     };
     put(
         &mut snapshot.clusters,

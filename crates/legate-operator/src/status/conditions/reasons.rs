@@ -118,6 +118,8 @@ const TABLE: &[(Code, Concern, &str)] = &[
     (c::I_RL_OMIT, Concern::Accepted, ""),
     (c::E_POLICY_BREAKER, Concern::Accepted, INVALID),
     (c::E_POLICY_RETRY, Concern::Accepted, INVALID),
+    (c::E_POLICY_HEALTH, Concern::Accepted, INVALID),
+    (c::W_POLICY_HEALTH, Concern::Accepted, ""),
     (c::E_POLICY_CORS, Concern::Accepted, INVALID),
     (c::W_MODULE_OFF, Concern::Accepted, ""),
     (c::E_POLICY_LUA, Concern::Accepted, UNSUPPORTED),
