@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use envoy_types::ext_authz::v3::pb::HttpResponse;
 use envoy_types::ext_authz::v3::pb::{CheckResponse, DeniedHttpResponse, OkHttpResponse};
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{HeaderMap, Request, Response};
 use prost::Message;
