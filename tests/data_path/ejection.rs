@@ -19,7 +19,10 @@ fn case(endpoints: &[SocketAddr]) -> Case {
     base()
         .admin()
         .raw(&service("default", "up", 80, endpoints))
-        .map("m", "prefix: /\nservice: up\nresolver: endpoint")
+        .map(
+            "m",
+            "prefix: /\nservice: up\nresolver: endpoint\ntimeout_ms: 0",
+        )
 }
 
 /// Sends requests that nobody repeats, one after the other; returns how many failed.

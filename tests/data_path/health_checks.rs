@@ -120,7 +120,7 @@ async fn silence_resets_and_refusals_count_to_the_threshold() {
             "m",
             &mapping(
                 "/",
-                &check("  timeout: 50ms\n  unhealthy_threshold: 3\n  healthy_threshold: 2"),
+                &check("  timeout: 200ms\n  unhealthy_threshold: 3\n  healthy_threshold: 2"),
             ),
         )
         .start()

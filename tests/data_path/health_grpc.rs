@@ -174,7 +174,7 @@ async fn others_are_unhealthy() {
         .map(
             "m",
             "prefix: /\nservice: up\nresolver: endpoint\ngrpc: true\nhealth_checks:\n\
-             - health_check: {grpc: {upstream_name: shop.Cart}}\n  interval: 20ms\n  timeout: 200ms",
+             - health_check: {grpc: {upstream_name: shop.Cart}}\n  interval: 20ms\n  timeout: 2s",
         )
         .start()
         .await;

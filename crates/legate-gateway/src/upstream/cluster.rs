@@ -434,11 +434,12 @@ impl ClusterHandle {
     pub(super) fn endpoint_views(&self) -> Vec<EndpointView> {
         let list = self.endpoints.list();
         let ejects = !self.config.never_eject && list.endpoints.len() > 1;
+        let states = self.health.as_ref().map(|it| it.states());
         let view = |it: &Arc<Endpoint>| EndpointView {
             address: it.address,
             ejected: ejects && it.ejection.is_out(),
-            healthy: match &self.health {
-                Some(health) => health.is_healthy(&it.address),
+            healthy: match &states {
+                Some(states) => states.get(&it.address).copied().flatten(),
                 None => Some(true),
             },
         };

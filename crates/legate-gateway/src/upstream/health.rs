@@ -11,7 +11,7 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -143,11 +143,12 @@ impl Health {
             return false;
         }
         let late = members.list.iter().any(|it| it.state() == State::Healthy);
-        let mut former = std::mem::take(&mut members.list);
+        let former = std::mem::take(&mut members.list);
+        let mut former: HashMap<SocketAddr, Member> =
+            former.into_iter().map(|it| (it.address, it)).collect();
         for address in addresses {
-            let known = former.iter().position(|it| it.address == *address);
-            let member = match known {
-                Some(index) => former.swap_remove(index),
+            let member = match former.remove(address) {
+                Some(member) => member,
                 None => Member {
                     address: *address,
                     late,
@@ -237,15 +238,16 @@ impl Health {
         }
     }
 
-    /// What is known of one endpoint: `None` while it did not answer yet.
-    pub(super) fn is_healthy(&self, address: &SocketAddr) -> Option<bool> {
+    /// What is known of each endpoint: `None` while it did not answer yet.
+    pub(super) fn states(&self) -> HashMap<SocketAddr, Option<bool>> {
         let members = self.members.lock();
-        let member = members.list.iter().find(|it| it.address == *address)?;
-        match member.state() {
+        let state = |member: &Member| match member.state() {
             State::Unknown => None,
             State::Healthy => Some(true),
             State::Unhealthy => Some(false),
-        }
+        };
+        let members = members.list.iter();
+        members.map(|it| (it.address, state(it))).collect()
     }
 }
 

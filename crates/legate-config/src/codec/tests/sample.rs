@@ -1,5 +1,6 @@
 //! A snapshot with every table, every variant, and no field at its default.
 
+mod balancing;
 mod health;
 
 use std::sync::Arc;
@@ -22,8 +23,8 @@ use crate::listener::{
     Listener, SecurityModel, TlsVersion, VirtualHost,
 };
 use crate::policy::{
-    CorsPolicy, HashCookie, HashSource, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite,
-    PolicySet, Priority, RegexReplace, Replacement, Retry, RetryOn,
+    CorsPolicy, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, Priority,
+    RegexReplace, Replacement, Retry, RetryOn,
 };
 use crate::route::{
     Action, Destination, Fail, Mirror, NamedMatch, PathMatch, ProbeKind, Rank, Redirect,
@@ -310,15 +311,6 @@ fn policies(snapshot: &mut Snapshot) {
         HostRewrite::Literal("h".into()),
         HostRewrite::Auto,
     ];
-    let sources = [
-        HashSource::Cookie(HashCookie {
-            name: "c".into(),
-            path: Some("/".into()),
-            ttl_secs: Some(u64::MAX),
-        }),
-        HashSource::Header("x-a".into()),
-        HashSource::SourceIp,
-    ];
     let edits = HeaderEdits {
         remove: vec!["x-r".into()],
         add: vec![HeaderAdd {
@@ -357,7 +349,7 @@ fn policies(snapshot: &mut Snapshot) {
             .into_iter()
             .zip(hosts.iter().cycle())
             .zip(checks.iter().cycle())
-            .zip(sources.iter().cycle())
+            .zip(balancing::sources().into_iter().cycle())
             .map(|(((rewrite, host), auth), source)| PolicySet {
                 request_headers: edits.clone(),
                 response_headers: edits.clone(),
@@ -392,7 +384,7 @@ fn policies(snapshot: &mut Snapshot) {
                     num_retries: 1,
                     per_try_timeout_ms: 2,
                 }),
-                hash: Some(source.clone()),
+                hash: Some(source),
             }),
     );
 }
