@@ -226,3 +226,6 @@ fn target(spec: &RateLimitServiceSpec) -> MappingSpec {
         ..MappingSpec::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

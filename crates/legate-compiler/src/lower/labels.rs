@@ -88,17 +88,21 @@ pub(crate) fn read_specifiers(
 }
 
 fn label(specifier: &LabelSpecifier, node: &str) -> Result<Label, String> {
-    let written = |key: &Option<String>| key.clone().filter(|key| !key.is_empty());
+    // The key that everybody knows need not be remembered.
+    let written = |key: &Option<String>, known: &str| {
+        let key = key.clone();
+        key.filter(|key| !key.is_empty() && key != known)
+    };
     match specifier {
         LabelSpecifier::SourceCluster { key } => Ok(Label::SourceCluster {
-            written_key: written(key),
+            written_key: written(key, "source_cluster"),
             value: node.to_owned(),
         }),
         LabelSpecifier::DestinationCluster { key } => Ok(Label::DestinationCluster {
-            written_key: written(key),
+            written_key: written(key, "destination_cluster"),
         }),
         LabelSpecifier::RemoteAddress { key } => Ok(Label::RemoteAddress {
-            written_key: written(key),
+            written_key: written(key, "remote_address"),
         }),
         LabelSpecifier::RequestHeaders {
             key, header_name, ..
@@ -124,7 +128,7 @@ fn label(specifier: &LabelSpecifier, node: &str) -> Result<Label, String> {
                 return Err("`value` must not be empty".to_owned());
             }
             Ok(Label::Generic {
-                key: written(key).unwrap_or_else(|| GENERIC_KEY.to_owned()),
+                key: written(key, GENERIC_KEY).unwrap_or_else(|| GENERIC_KEY.to_owned()),
                 value: value.clone(),
             })
         }

@@ -242,10 +242,10 @@ pub(crate) fn edit(
     for (name, value) in &*exchange.from_limits.borrow() {
         headers.append(name.clone(), value.clone());
     }
-    if let Some((policy, _)) = about.policy {
-        if let (Some(cors), Some(origin)) = (&policy.cors, &*exchange.origin.borrow()) {
-            cors.mark_response(headers, origin);
-        }
+    if let Some((policy, _)) = about.policy
+        && let (Some(cors), Some(origin)) = (&policy.cors, &*exchange.origin.borrow())
+    {
+        cors.mark_response(headers, origin);
     }
 }
 
