@@ -272,6 +272,9 @@ pub struct EchoArgs {
     /// Play a service that the gateway asks, instead of a backend
     #[arg(long = "as", value_name = "SERVICE")]
     pub role: Option<EchoRole>,
+    /// How often a descriptor may come, with `--as ratelimit`
+    #[arg(long, value_name = "N", default_value_t = crate::echo::PER_MINUTE)]
+    pub per_minute: u32,
 }
 
 /// A service that the gateway asks.
@@ -279,6 +282,9 @@ pub struct EchoArgs {
 pub enum EchoRole {
     /// An HTTP AuthService: lets bearer tokens pass and sends them on as `x-user`
     AuthHttp,
+    /// A RateLimitService: each descriptor may come `--per-minute` times
+    #[value(name = "ratelimit")]
+    RateLimit,
 }
 
 /// Form of log lines.

@@ -1,5 +1,7 @@
 //! `legate echo`: the demo backend of examples and tests (design §6.1).
 
+mod rate_limit;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -46,7 +48,8 @@ pub fn command(args: &EchoArgs) -> Exit {
                 .await
                 .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
             let name = args.name.clone().unwrap_or_else(|| address.to_string());
-            servers.spawn(serve(listener, name, args.role));
+            let role = args.role;
+            servers.spawn(play(listener, name, role, args.per_minute));
         }
         match servers.join_next().await {
             Some(Ok(result)) => result,
@@ -62,11 +65,27 @@ pub fn command(args: &EchoArgs) -> Exit {
     }
 }
 
-/// Serves echoes on a bound socket for ever.
+/// How often a descriptor may come in demos.
+pub const PER_MINUTE: u32 = 5;
+
+/// Serves echoes on a bound socket for ever, or what else is to be played there.
 ///
 /// # Errors
 /// Accepting failed for good.
 pub async fn serve(listener: TcpListener, name: String, role: Option<EchoRole>) -> io::Result<()> {
+    play(listener, name, role, PER_MINUTE).await
+}
+
+/// The same; `per_minute` is for [`EchoRole::RateLimit`].
+async fn play(
+    listener: TcpListener,
+    name: String,
+    role: Option<EchoRole>,
+    per_minute: u32,
+) -> io::Result<()> {
+    if role == Some(EchoRole::RateLimit) {
+        return rate_limit::serve(listener, per_minute).await;
+    }
     let address = listener.local_addr()?;
     let backend = Arc::new(Backend {
         name,

@@ -8,6 +8,8 @@
 
 #[path = "examples/policies.rs"]
 mod policies;
+#[path = "examples/rate_limits.rs"]
+mod rate_limits;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -134,6 +134,18 @@ fn compared(value: &StringMatch) -> String {
 
 /// Who is asked before a request goes to a target.
 fn guard(policy: &PolicySet) -> String {
+    let mut text = check(policy);
+    if let Some(limit) = &policy.rate_limit {
+        let _ = writeln!(
+            text,
+            "      limited by RateLimitService {} at {}",
+            limit.name, limit.cluster
+        );
+    }
+    text
+}
+
+fn check(policy: &PolicySet) -> String {
     match policy.auth.as_deref() {
         None => String::new(),
         Some(Auth::Check(check)) => {

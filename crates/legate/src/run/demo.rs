@@ -62,8 +62,14 @@ impl fmt::Display for Substitution {
             Self::Service {
                 name,
                 address,
-                role: Some(EchoRole::AuthHttp),
-            } => write!(f, "Service {name}: echo --as auth-http on {address}"),
+                role: Some(role),
+            } => {
+                let role = match role {
+                    EchoRole::AuthHttp => "auth-http",
+                    EchoRole::RateLimit => "ratelimit",
+                };
+                write!(f, "Service {name}: echo --as {role} on {address}")
+            }
             Self::Endpoint { name, address } => write!(f, "Endpoint {address} of {name}: echo"),
             Self::Certificate { secret, names } => {
                 write!(
@@ -156,22 +162,30 @@ fn echo(
 ) -> io::Result<SocketAddr> {
     let listener = runtime.block_on(TcpListener::bind(at))?;
     let address = listener.local_addr()?;
-    runtime.spawn(crate::echo::serve(listener, name.to_owned(), role));
+    let name = name.to_owned();
+    runtime.spawn(crate::echo::serve(listener, name, role));
     Ok(address)
 }
 
-/// Endpoint sets of the services that are asked whether requests may pass.
-fn asked(snapshot: &Snapshot) -> BTreeSet<EndpointSetKey> {
-    let policies = snapshot.policies.iter();
-    let checks = policies.filter_map(|(_, entry)| match entry.value.auth.as_deref() {
-        Some(Auth::Check(check)) => Some(&check.targets),
-        _ => None,
-    });
-    checks
-        .flatten()
-        .filter_map(|target| snapshot.clusters.get(target.cluster.as_str()))
-        .map(|cluster| cluster.endpoints.clone())
-        .collect()
+/// Endpoint sets of the services that are asked whether requests may pass, and what they are.
+fn asked(snapshot: &Snapshot) -> BTreeMap<EndpointSetKey, EchoRole> {
+    let mut found = BTreeMap::new();
+    let mut note = |cluster: &str, role| {
+        if let Some(cluster) = snapshot.clusters.get(cluster) {
+            found.insert(cluster.endpoints.clone(), role);
+        }
+    };
+    for (_, policy) in snapshot.policies.iter() {
+        if let Some(Auth::Check(check)) = policy.value.auth.as_deref() {
+            for target in &check.targets {
+                note(target.cluster.as_str(), EchoRole::AuthHttp);
+            }
+        }
+        if let Some(limit) = &policy.value.rate_limit {
+            note(limit.cluster.as_str(), EchoRole::RateLimit);
+        }
+    }
+    found
 }
 
 /// Services and ports that something routes to and that have no endpoint, and what is played there.
@@ -182,7 +196,7 @@ fn unserved(
     let mut found = BTreeMap::new();
     let asked = asked(snapshot);
     for (key, entry) in snapshot.endpoint_sets.iter() {
-        let role = asked.contains(key).then_some(EchoRole::AuthHttp);
+        let role = asked.get(key).copied();
         match &*entry.value {
             EndpointSet::Dns(source) if source.name != "localhost" => {
                 let mut labels = source.name.split('.');
