@@ -16,8 +16,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::metrics::{Metrics, shard_index};
 
-/// Bytes that make a shard worth writing at once.
-const BATCH: usize = 64 * 1024;
+/// Bytes that make a shard worth writing at once. On a machine without an idle core each write is a
+/// switch away from a worker and back.
+const BATCH: usize = 256 * 1024;
 /// Bytes beyond which a shard drops lines.
 const LIMIT: usize = 1024 * 1024;
 /// How long lines gather otherwise.
@@ -187,7 +188,7 @@ impl Shared {
                     tracing::warn!(path, %error, "Cannot write the access log");
                 }
                 batch.clear();
-                batch.shrink_to(4 * BATCH);
+                batch.shrink_to(2 * BATCH);
             }
             if let Some(target) = &mut target {
                 let _ = target.flush();

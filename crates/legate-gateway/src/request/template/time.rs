@@ -3,7 +3,6 @@
 //! Requests of the same second share the formatted text, per thread.
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -70,7 +69,15 @@ impl TimeFormat {
         match self {
             Self::Default => {
                 cached(out, 0, None, since);
-                let _ = write!(out, ".{:03}Z", since.subsec_millis());
+                let millis = since.subsec_millis();
+                let digit = |of: u32| b'0' + (of % 10) as u8;
+                out.extend_from_slice(&[
+                    b'.',
+                    digit(millis / 100),
+                    digit(millis / 10),
+                    digit(millis),
+                    b'Z',
+                ]);
             }
             Self::Seconds(text) => cached(out, 1, Some(text), since),
             Self::Fractions(text) => {
