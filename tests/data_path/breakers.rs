@@ -159,7 +159,7 @@ async fn two_hundred_clients_on_two_workers() {
         );
         manifest("Mapping", "default", "m", &spec)
     };
-    let gate = base().admin().workers(2).start().await;
+    let gate = base().workers(2).start().await;
     let path = gate.folder.path().join("m.yaml");
     let change = async |limit: usize| {
         let mut changes = gate.running.changes();

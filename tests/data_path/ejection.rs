@@ -17,7 +17,6 @@ const FAILURES: usize = 5;
 /// A gateway with a Mapping `m` to a Service `up` with these endpoints.
 fn case(endpoints: &[SocketAddr]) -> Case {
     base()
-        .admin()
         .raw(&service("default", "up", 80, endpoints))
         .map(
             "m",
@@ -44,12 +43,12 @@ fn trials(since: Instant) -> usize {
 
 async fn active(gate: &Gate) -> u64 {
     let name = "envoy_cluster_outlier_detection_ejections_active";
-    gate.metric(name, "up").await
+    gate.cluster_metric(name, "up").await
 }
 
 async fn enforced(gate: &Gate) -> u64 {
     let name = "envoy_cluster_outlier_detection_ejections_enforced_total";
-    gate.metric(name, "up").await
+    gate.cluster_metric(name, "up").await
 }
 
 #[tokio::test]
@@ -67,7 +66,7 @@ async fn five_failures_in_a_row_and_back_by_one_trial() {
     assert_eq!(good.requests(), 40 - failed);
     assert_eq!((active(&gate).await, enforced(&gate).await), (1, 1));
     assert_eq!(
-        gate.metric("envoy_cluster_membership_healthy", "up").await,
+        gate.cluster_metric("envoy_cluster_membership_healthy", "up").await,
         1
     );
     let flags = format!("up::{}::health_flags::/failed_outlier_check", bad.address);
@@ -169,7 +168,7 @@ async fn at_most_half_and_never_the_last() {
         assert_eq!(arrived, sent, "each is sent somewhere");
         if count > 1 {
             let name = "envoy_cluster_outlier_detection_ejections_overflow";
-            assert!(gate.metric(name, "up").await > 0);
+            assert!(gate.cluster_metric(name, "up").await > 0);
         }
     }
 }
@@ -181,7 +180,6 @@ async fn answers_and_timeouts_do_not_count() {
     let good = Moody::start(Mood::Answer(200)).await;
     let bad = Moody::start(Mood::Answer(503)).await;
     let gate = base()
-        .admin()
         .raw(&service("default", "up", 80, &[good.address, bad.address]))
         .map(
             "m",
@@ -229,7 +227,6 @@ async fn all_routes_share_it() {
     let good = Moody::start(Mood::Answer(200)).await;
     let bad = Moody::start(Mood::Reset).await;
     let mut case = base()
-        .admin()
         .raw(&service("default", "up", 80, &[good.address, bad.address]));
     for name in ["a", "b", "c"] {
         case = case.map(

@@ -24,7 +24,6 @@ pub(crate) struct Case {
     backends: Vec<(String, String, Behaviour)>,
     patience: Option<Duration>,
     workers: usize,
-    admin: bool,
     pub(crate) options: Options,
 }
 
@@ -46,7 +45,6 @@ pub(crate) fn empty() -> Case {
         backends: Vec::new(),
         patience: None,
         workers: 1,
-        admin: false,
         options: Options {
             missing: legate_compiler::MissingRefs::Error,
             ..Options::default()
@@ -204,12 +202,6 @@ impl Case {
         self
     }
 
-    /// With an admin server.
-    pub(crate) fn admin(mut self) -> Self {
-        self.admin = true;
-        self
-    }
-
     /// Starts backends and gateway.
     pub(crate) async fn start(self) -> Gate {
         let folder = tempfile::tempdir().unwrap();
@@ -242,11 +234,6 @@ impl Case {
         let options = RunOptions {
             paths: vec![PathBuf::from(folder.path())],
             compile: self.options,
-            admin: self
-                .admin
-                .then(|| SocketAddr::from(([127, 0, 0, 1], 0)))
-                .into_iter()
-                .collect(),
             gateway: GatewayOptions {
                 workers: self.workers,
                 bind: Some(IpAddr::from([127, 0, 0, 1])),
@@ -360,17 +347,15 @@ impl Gate {
 
     /// A page of the admin server.
     pub(crate) async fn page(&self, path: &str) -> String {
-        let address = self.running.admin().expect("a case with an admin server");
+        let address = self.running.admin().expect("an admin server");
         let mut client = Client::connect(address).await.unwrap();
         client.get("admin", path).await.unwrap().text()
     }
 
     /// A metric of a cluster; 0 where it is not shown.
-    pub(crate) async fn metric(&self, name: &str, cluster: &str) -> u64 {
-        let page = self.page("/metrics").await;
-        let prefix = format!("{name}{{envoy_cluster_name=\"{cluster}\"}} ");
-        let value = page.lines().find_map(|line| line.strip_prefix(&prefix));
-        value.map_or(0, |value| value.parse().unwrap())
+    pub(crate) async fn cluster_metric(&self, name: &str, cluster: &str) -> u64 {
+        self.metric(&format!("{name}{{envoy_cluster_name=\"{cluster}\"}}"))
+            .await
     }
 
     /// New connections seem to come from the request's peer.
@@ -421,9 +406,7 @@ impl Gate {
 
     /// The value of a metric, written with its labels; 0 when it is not there.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let admin = self.running.admin().expect("an admin server");
-        let mut client = Client::connect(admin).await.unwrap();
-        let page = client.get("admin", "/metrics").await.unwrap().text();
+        let page = self.page("/metrics").await;
         let mut lines = page.lines();
         let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().unwrap())

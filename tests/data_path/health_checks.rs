@@ -9,7 +9,7 @@ use crate::wire::within;
 
 /// A gateway with a Service `up` with these endpoints.
 fn case(endpoints: &[SocketAddr]) -> Case {
-    base().admin().raw(&service("default", "up", 80, endpoints))
+    base().raw(&service("default", "up", 80, endpoints))
 }
 
 /// A Mapping to `up` with this check.
@@ -23,7 +23,7 @@ fn check(rest: &str) -> String {
 }
 
 async fn healthy(gate: &Gate) -> u64 {
-    gate.metric("envoy_cluster_membership_healthy", "up").await
+    gate.cluster_metric("envoy_cluster_membership_healthy", "up").await
 }
 
 /// Waits until so many endpoints count as healthy.
@@ -107,7 +107,7 @@ async fn unhealthy_endpoints_get_no_requests() {
         ("network_failure", false),
     ] {
         let name = format!("envoy_cluster_health_check_{name}");
-        assert_eq!(gate.metric(&name, "up").await > 0, some, "{name}");
+        assert_eq!(gate.cluster_metric(&name, "up").await > 0, some, "{name}");
     }
 }
 
@@ -139,7 +139,7 @@ async fn silence_resets_and_refusals_count_to_the_threshold() {
         assert!(three[0].checks().len() >= before + 2, "{mood:?}");
     }
     assert!(
-        gate.metric("envoy_cluster_health_check_network_failure", "up")
+        gate.cluster_metric("envoy_cluster_health_check_network_failure", "up")
             .await
             >= 6
     );
@@ -164,11 +164,11 @@ async fn panic() {
     until_healthy(&gate, 2).await;
     assert_eq!(used(&gate, &all, "/").await, "--++", "one half is enough");
     let panic = "envoy_cluster_lb_healthy_panic";
-    assert_eq!(gate.metric(panic, "up").await, 0);
+    assert_eq!(gate.cluster_metric(panic, "up").await, 0);
     four[2].set_health(Mood::Answer(500));
     until_healthy(&gate, 1).await;
     assert_eq!(used(&gate, &all, "/").await, "++++");
-    assert_eq!(gate.metric(panic, "up").await, 24);
+    assert_eq!(gate.cluster_metric(panic, "up").await, 24);
 }
 
 /// Before anybody answered all are used; who comes later is used when it has passed.
@@ -217,7 +217,7 @@ async fn newcomers_have_to_pass() {
         "the new ones have not passed"
     );
     assert_eq!(
-        gate.metric("envoy_cluster_membership_excluded", "up").await,
+        gate.cluster_metric("envoy_cluster_membership_excluded", "up").await,
         2
     );
 }
@@ -346,7 +346,7 @@ async fn names_are_checked_and_the_last_is_used() {
         "prefix: /\nservice: localhost:{port}\nhealth_checks:\n{}",
         check("")
     );
-    let gate = base().admin().map("m", &spec).start().await;
+    let gate = base().map("m", &spec).start().await;
     gate.diagnoses(&[]);
     within(origin.checked(2)).await;
     assert_eq!(within(gate.send(8080, "/")).await.status, 200);

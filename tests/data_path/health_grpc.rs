@@ -106,7 +106,7 @@ impl Health {
 async fn until_healthy(gate: &Gate, count: u64) {
     let wait = async {
         let name = "envoy_cluster_membership_healthy";
-        while gate.metric(name, "up").await != count {
+        while gate.cluster_metric(name, "up").await != count {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -136,7 +136,6 @@ async fn serving_is_healthy_and_nothing_else() {
     let (one, first) = Health::start().await;
     let (two, second) = Health::start().await;
     let gate = base()
-        .admin()
         .raw(&service("default", "up", 80, &[first, second]))
         .map(
             "m",
@@ -169,7 +168,6 @@ async fn others_are_unhealthy() {
     let (_health, good) = Health::start().await;
     let http1 = Moody::start(Mood::Answer(200)).await;
     let gate = base()
-        .admin()
         .raw(&service("default", "up", 80, &[good, http1.address]))
         .map(
             "m",

@@ -16,7 +16,6 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::affinity;
 use super::body::{RequestBody, ResponseBody};
 use super::check::{self, Held};
 use super::exchange::{Exchange, Expired, Unanswered};

@@ -73,7 +73,9 @@ impl WorkerPool {
             return true;
         }
         cluster.endpoints.settled(cluster.connect_timeout()).await;
-        let addresses = cluster.endpoints.list().addresses.clone();
+        let list = cluster.endpoints.list();
+        let addresses: Vec<_> = list.addresses().take(MAX_ENDPOINTS).collect();
+        drop(list);
         let open = |address| async move {
             let transport = cluster.transport.load_full();
             let bucket = self.bucket(transport.class, address);
@@ -88,7 +90,7 @@ impl WorkerPool {
             let opened = self.open_shared(cluster, &transport, &bucket, (owner, permit));
             opened.await.is_ok()
         };
-        let all = join_all(addresses.iter().take(MAX_ENDPOINTS).copied().map(open));
+        let all = join_all(addresses.into_iter().map(open));
         !all.await.contains(&false)
     }
 }

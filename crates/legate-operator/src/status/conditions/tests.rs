@@ -115,6 +115,8 @@ fn codes_become_reasons() {
             &["Accepted=True/Accepted", "Bound=False/PortConflict"]),
         (Kind::Module, codes::E_MODULE_DUPLICATE, Dropped, Rejected, &["Accepted=False/NotUsed"]),
         (Kind::Module, codes::W_MODULE_KEY, FieldIgnored, Accepted, &["Accepted=True/UnknownKey"]),
+        (Kind::RateLimitService, codes::E_RL_DUPLICATE, Dropped, Rejected, &["Accepted=False/TooMany"]),
+        (Kind::RateLimitService, codes::E_RL_CONFIG, Dropped, Rejected, &["Accepted=False/Invalid"]),
         (Kind::AuthService, codes::E_UNSUPPORTED, Dropped, Rejected, &["Accepted=False/UnsupportedField"]),
         (Kind::TlsContext, codes::E_SECRET_MISSING, Dropped, Rejected,
             &["Accepted=True/Accepted", "ResolvedRefs=False/SecretNotFound"]),
