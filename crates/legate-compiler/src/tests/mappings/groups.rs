@@ -2,7 +2,7 @@ use legate_config::policy::PathRewrite;
 use legate_config::route::{Destination, PathMatch};
 use serde_json::json;
 
-use super::{failure, find, only, order, row, shares, split, target};
+use super::{failure, find, order, row, shares, split, target};
 use crate::testing::{about, crd, mapping, problems, with_base};
 
 fn named(shares: Vec<(String, u32)>) -> Vec<String> {

@@ -195,7 +195,7 @@ fn replace() -> RegexReplace {
     }
 }
 
-fn actions() -> [Action; 8] {
+fn actions() -> [Action; 9] {
     let redirect = |path| {
         Action::Redirect(Redirect {
             scheme: Some("https".into()),
