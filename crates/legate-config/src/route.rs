@@ -201,7 +201,7 @@ pub enum StringMatch {
 
 /// What a route does.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// Proxy to one of the targets.
     Forward(Split),

@@ -87,14 +87,12 @@ fn rejected_entries_lead_to_objects() {
 #[test]
 fn a_route_that_only_fails_does_not_serve() {
     let mut lab = Lab::new();
-    lab.put(
-        Kind::AuthService,
-        "auth",
-        json!({ "auth_service": "auth:3000", "proto": "grpc" }),
-    );
+    let mut lost = mapping("/lost/");
+    lost["resolver"] = json!("nowhere");
+    lab.put(Kind::Mapping, "lost", lost);
     let mut index = Index::default();
     index.update(&lab.batch().snapshot);
-    assert_eq!(index.rows(&key(Kind::Mapping, "m")), Rows::Failing);
+    assert_eq!(index.rows(&key(Kind::Mapping, "lost")), Rows::Failing);
 }
 
 #[test]
