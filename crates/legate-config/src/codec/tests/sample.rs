@@ -1,5 +1,7 @@
 //! A snapshot with every table, every variant, and no field at its default.
 
+mod balancing;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -19,8 +21,8 @@ use crate::listener::{
     Listener, SecurityModel, TlsVersion, VirtualHost,
 };
 use crate::policy::{
-    CorsPolicy, HashCookie, HashSource, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite,
-    PolicySet, Priority, RegexReplace, Replacement, Retry, RetryOn,
+    CorsPolicy, HeaderAdd, HeaderEdits, HostRewrite, PathRewrite, PolicySet, Priority,
+    RegexReplace, Replacement, Retry, RetryOn,
 };
 use crate::route::{
     Action, Destination, Fail, Mirror, NamedMatch, PathMatch, ProbeKind, Rank, Redirect,
@@ -303,15 +305,6 @@ fn policies(snapshot: &mut Snapshot) {
         HostRewrite::Literal("h".into()),
         HostRewrite::Auto,
     ];
-    let sources = [
-        HashSource::Cookie(HashCookie {
-            name: "c".into(),
-            path: Some("/".into()),
-            ttl_secs: Some(u64::MAX),
-        }),
-        HashSource::Header("x-a".into()),
-        HashSource::SourceIp,
-    ];
     let edits = HeaderEdits {
         remove: vec!["x-r".into()],
         add: vec![HeaderAdd {
@@ -349,7 +342,7 @@ fn policies(snapshot: &mut Snapshot) {
             .into_iter()
             .zip(hosts.iter().cycle())
             .zip(checks.iter().cycle())
-            .zip(sources.iter().cycle())
+            .zip(balancing::sources().into_iter().cycle())
             .map(|(((rewrite, host), auth), source)| PolicySet {
                 request_headers: edits.clone(),
                 response_headers: edits.clone(),
@@ -374,7 +367,7 @@ fn policies(snapshot: &mut Snapshot) {
                     num_retries: 1,
                     per_try_timeout_ms: 2,
                 }),
-                hash: Some(source.clone()),
+                hash: Some(source),
             }),
     );
 }
