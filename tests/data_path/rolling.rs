@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use legate_testkit::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -70,7 +69,10 @@ async fn run(listener: TcpListener, served: Arc<AtomicUsize>, stop: watch::Recei
         }
     }
     // Who has connected already is served.
-    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+    let listener = listener.into_std().unwrap();
+    while let Ok((stream, _)) = listener.accept() {
+        stream.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
         connections.spawn(serve(stream, Arc::clone(&served), stop.clone()));
     }
     drop(listener);
