@@ -20,7 +20,13 @@ impl Metrics {
         let announced = self.clusters.read().clone();
         let mut clusters: BTreeMap<String, ClusterCounters> = announced
             .into_iter()
-            .map(|name| (name, ClusterCounters::default()))
+            .map(|name| {
+                let counters = ClusterCounters {
+                    limited: true,
+                    ..ClusterCounters::default()
+                };
+                (name, counters)
+            })
             .collect();
         for (name, counters) in upstreams.iter().flat_map(|it| it.used()) {
             clusters.entry(name).or_default().add(&counters);
