@@ -24,6 +24,9 @@ use crate::wire::within;
 const MAPPING: &str =
     "prefix: /\nrewrite: \"\"\nlabels: {ambassador: [{g: [{generic_key: {value: a}}]}]}";
 
+/// Makes an answer.
+type Answering = Box<dyn Fn() -> Response<Body> + Send + Sync>;
+
 /// A service in HTTP's words: every question gets this answer.
 #[derive(Clone)]
 struct Raw(Arc<dyn Fn() -> Response<Body> + Send + Sync>);
@@ -161,7 +164,7 @@ async fn connections_that_lead_nowhere() {
 async fn answers_that_are_none() {
     // `overall_code: 2` would be a refusal.
     let over = || framed(b"\x08\x02");
-    let cases: Vec<(&str, Box<dyn Fn() -> Response<Body> + Send + Sync>)> = vec![
+    let cases: Vec<(&str, Answering)> = vec![
         (
             "an HTTP status",
             Box::new(move || {

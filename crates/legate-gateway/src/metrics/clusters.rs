@@ -23,6 +23,7 @@ impl Metrics {
             .map(|name| {
                 let counters = ClusterCounters {
                     health: Some(HealthCounters::default()),
+                    limited: true,
                     ..ClusterCounters::default()
                 };
                 (name, counters)
