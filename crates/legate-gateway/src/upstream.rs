@@ -3,8 +3,8 @@
 //! Process-wide and built from snapshots: [`Upstreams`] with one [`ClusterHandle`] per cluster.
 //! Per worker and never shared: [`WorkerPool`]. Timeouts of whole requests are not here.
 //!
-//! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its addresses come from
-//! - `balance`: which of them a request goes to
+//! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its endpoints come from
+//! - `endpoint`: one of them; `balance`: which of them a request goes to
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
 //! - `warm`: connections to side services, opened ahead of the first call
 //! - `breaker`: how many connections and requests there may be, over all workers
@@ -18,6 +18,7 @@ mod classify;
 mod cluster;
 mod connect;
 mod dns;
+mod endpoint;
 mod endpoints;
 mod http2;
 mod limited;
@@ -235,7 +236,7 @@ impl Upstreams {
                 http2: cluster.is_http2(),
                 tls: cluster.is_tls(),
                 endpoint_set: cluster.config.endpoints.clone(),
-                endpoints: list.addresses.to_vec(),
+                endpoints: list.addresses().collect(),
                 resolving: list.pending,
                 counters: cluster.counters(),
             }

@@ -239,7 +239,7 @@ impl ClusterHandle {
     pub(super) fn wants(&self, class: u32, address: SocketAddr) -> bool {
         !self.retired.load(Ordering::Acquire)
             && self.transport.load().class == class
-            && self.endpoints.list().addresses.contains(&address)
+            && self.endpoints.list().get(&address).is_some()
     }
 
     /// The counters that one worker writes.

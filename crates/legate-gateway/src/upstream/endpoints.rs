@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::dns::Dns;
+use super::endpoint::{EndpointList, Known};
 
 /// A set of endpoints under one key, whatever it currently is and wherever it comes from.
 #[derive(Debug)]
@@ -26,20 +27,13 @@ pub(crate) struct EndpointSetHandle {
     source: Mutex<Source>,
 }
 
-/// The addresses of a set at one moment.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct EndpointList {
-    pub(super) addresses: Box<[SocketAddr]>,
-    /// The first resolution has not ended yet.
-    pub(super) pending: bool,
-}
-
 #[derive(Debug, Default)]
 struct Source {
     hash: Option<Hash128>,
     /// Rises with every definition, so that a resolution for a former one is not taken.
     epoch: u64,
     task: Option<AbortHandle>,
+    known: Known,
 }
 
 // === impl EndpointSetHandle ===
@@ -64,7 +58,7 @@ impl EndpointSetHandle {
         &self.changes
     }
 
-    /// The addresses now.
+    /// The endpoints now.
     pub(super) fn list(&self) -> Guard<Arc<EndpointList>> {
         self.list.load()
     }
@@ -101,16 +95,14 @@ impl EndpointSetHandle {
         source.hash = hash;
         source.epoch = source.epoch.wrapping_add(1);
         match definition.map(|(set, _)| set) {
-            None => self.publish(Vec::new()),
+            None => self.publish(&mut source, &[]),
             Some(EndpointSet::Static { endpoints }) => {
-                self.publish(endpoints.iter().map(|endpoint| endpoint.address).collect());
+                let addresses: Vec<_> = endpoints.iter().map(|it| it.address).collect();
+                self.publish(&mut source, &addresses);
             }
             Some(EndpointSet::Dns(settings)) => {
                 // Addresses of the former definition must not be taken for those of this one.
-                self.replace(EndpointList {
-                    addresses: Box::default(),
-                    pending: true,
-                });
+                self.replace(&mut source, &[], true);
                 source.task = Some(dns.watch(settings.clone(), Arc::downgrade(self), source.epoch));
             }
         }
@@ -119,31 +111,31 @@ impl EndpointSetHandle {
     /// The end of a resolution that a definition asked for: its addresses, `None` if it failed. A
     /// failure only ends the wait for the first one.
     pub(super) fn resolved(&self, epoch: u64, addresses: Option<Vec<SocketAddr>>) {
-        let source = self.source.lock();
+        let mut source = self.source.lock();
         if source.epoch != epoch {
             return;
         }
         match addresses {
-            Some(addresses) => self.publish(addresses),
-            None if self.list().pending => self.publish(Vec::new()),
+            Some(addresses) => self.publish(&mut source, &addresses),
+            None if self.list().pending => self.publish(&mut source, &[]),
             None => {}
         }
     }
 
     /// Puts new addresses in force.
-    fn publish(&self, addresses: Vec<SocketAddr>) {
-        self.replace(EndpointList {
-            addresses: addresses.into_boxed_slice(),
-            pending: false,
-        });
+    fn publish(&self, source: &mut Source, addresses: &[SocketAddr]) {
+        self.replace(source, addresses, false);
         self.resolved.notify_waiters();
     }
 
-    fn replace(&self, list: EndpointList) {
-        if **self.list.load() == list {
+    fn replace(&self, source: &mut Source, addresses: &[SocketAddr], pending: bool) {
+        let former = self.list();
+        if former.pending == pending && former.addresses().eq(addresses.iter().copied()) {
             return;
         }
-        self.list.store(Arc::new(list));
+        let endpoints = source.known.endpoints(addresses);
+        self.list
+            .store(Arc::new(EndpointList { endpoints, pending }));
         self.changes.fetch_add(1, Ordering::Release);
     }
 }

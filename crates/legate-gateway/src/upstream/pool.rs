@@ -22,6 +22,7 @@ use super::body::RequestBody;
 use super::breaker::{Budget, ConnectionPermit, Free, Owner, Transfer};
 use super::cluster::{Active, ClusterHandle, Transport};
 use super::connect::{self, Heard};
+use super::endpoint::InFlight;
 use super::http2::{Http2, LocalExec};
 use crate::clock;
 use crate::error::{ErrorKind, ProxyError};
@@ -93,6 +94,8 @@ struct Idle {
 pub(super) struct Lease {
     pub(super) connection: Held,
     pub(super) request: Active,
+    /// The request's place at its endpoint.
+    pub(super) at: Option<InFlight>,
 }
 
 /// The connection of a response.
@@ -450,8 +453,9 @@ impl Lease {
         let Self {
             connection,
             request,
+            at,
         } = self;
-        drop(request);
+        drop((request, at));
         match connection {
             Held::Http1 {
                 connection,

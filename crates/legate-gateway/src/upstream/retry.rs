@@ -68,7 +68,7 @@ impl WorkerPool {
             }
             attempt = attempt.saturating_add(1);
             let list = cluster.endpoints.list();
-            let elsewhere = list.addresses.iter().any(|it| !tried.contains(it));
+            let elsewhere = list.addresses().any(|it| !tried.contains(&it));
             drop(list);
             // Its connection is let go before the pause.
             let failed = outcome.is_err();

@@ -18,11 +18,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use legate_config::policy::Priority;
 
-use super::balance::{self, Tried};
+use super::balance::{Pick, Tried};
 use super::body::{RequestBody, UpstreamBody};
 use super::breaker::{ConnectionPermit, Owner, Turn};
 use super::classify::classify;
 use super::cluster::{Active, ClusterHandle};
+use super::endpoint::{Endpoint, InFlight};
 use super::http2;
 use super::pool::{Bucket, Held, Http1, Lease, WorkerPool};
 use super::slot::Slot;
@@ -77,6 +78,8 @@ struct Attempt<'a> {
     pool: &'a WorkerPool,
     cluster: &'a Arc<ClusterHandle>,
     address: SocketAddr,
+    /// Its place at the endpoint; the response takes it along.
+    at: Option<InFlight>,
     /// The request was sent before: no pooled connection may be used, and no third sending follows.
     again: bool,
     /// The permits that it needs.
@@ -116,7 +119,7 @@ impl WorkerPool {
         let mut waited = false;
         loop {
             let anywhere = again || (retry && failure.is_none());
-            let Some(address) = choose(cluster, tried, anywhere) else {
+            let Some(endpoint) = choose(cluster, tried, anywhere) else {
                 if cluster.endpoints.list().pending && !waited {
                     waited = true;
                     Box::pin(cluster.endpoints.settled(cluster.connect_timeout())).await;
@@ -124,13 +127,15 @@ impl WorkerPool {
                 }
                 return Err(failure.unwrap_or(ProxyError::new(ErrorKind::NoHealthyUpstream)));
             };
+            let address = endpoint.address;
             tried.push(address);
             call.attempts = call.attempts.saturating_add(1);
             call.upstream = Some(address);
-            let attempt = Attempt {
+            let mut attempt = Attempt {
                 pool: self,
                 cluster,
                 address,
+                at: Some(InFlight::begin(endpoint)),
                 again,
                 owner: cluster.owner(call.priority),
             };
@@ -183,13 +188,17 @@ where
 
 /// The next endpoint: one that was not tried; a request that was sent before may go where it was,
 /// one whose connect failed may not.
-fn choose(cluster: &ClusterHandle, tried: &Tried, again: bool) -> Option<SocketAddr> {
+fn choose(cluster: &ClusterHandle, tried: &Tried, again: bool) -> Option<Arc<Endpoint>> {
     let list = cluster.endpoints.list();
-    balance::next(&list.addresses, &cluster.cursor, tried).or_else(|| {
-        again
-            .then(|| balance::next(&list.addresses, &cluster.cursor, &Tried::default()))
-            .flatten()
-    })
+    let choose = |tried: &Tried| {
+        let pick = Pick {
+            policy: cluster.config.balancer,
+            cursor: &cluster.cursor,
+            tried,
+        };
+        pick.from(&list, |_| true).map(Arc::clone)
+    };
+    choose(tried).or_else(|| again.then(|| choose(&Tried::default())).flatten())
 }
 
 #[cfg(test)]
@@ -214,7 +223,7 @@ impl WorkerPool {
 
 impl Attempt<'_> {
     async fn http1(
-        &self,
+        &mut self,
         slot: &mut Slot,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, Failed> {
@@ -256,6 +265,7 @@ impl Attempt<'_> {
                         worker: self.pool.worker,
                     },
                     request: counted,
+                    at: self.at.take(),
                 };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }
@@ -276,7 +286,7 @@ impl Attempt<'_> {
 
     /// A connection to this endpoint, or where none may be opened an idle one to another; last,
     /// whether it served before. Waits where there is neither.
-    async fn connect_http1(&self, pooled: bool) -> Result<(Http1, Rc<Bucket>, bool), Failed> {
+    async fn connect_http1(&mut self, pooled: bool) -> Result<(Http1, Rc<Bucket>, bool), Failed> {
         let overflow = || Failed::from(ProxyError::new(ErrorKind::Overflow));
         let mut permit = self.owner.connection();
         if permit.is_some() && self.owner.refuses() {
@@ -287,7 +297,8 @@ impl Attempt<'_> {
             if let Some(permit) = permit.take() {
                 break permit;
             }
-            if pooled && let Some((connection, bucket)) = self.any_idle() {
+            if pooled && let Some((connection, bucket, endpoint)) = self.any_idle() {
+                self.at = Some(InFlight::begin(endpoint));
                 return Ok((connection, bucket, true));
             }
             let place = match &mut pending {
@@ -315,20 +326,20 @@ impl Attempt<'_> {
     }
 
     /// An idle connection to any endpoint of the cluster.
-    fn any_idle(&self) -> Option<(Http1, Rc<Bucket>)> {
+    fn any_idle(&self) -> Option<(Http1, Rc<Bucket>, Arc<Endpoint>)> {
         let class = self.cluster.transport.load().class;
         let lifetime = self.cluster.max_lifetime();
         let list = self.cluster.endpoints.list();
-        list.addresses.iter().find_map(|address| {
-            let bucket = self.pool.bucket(class, *address);
+        list.endpoints.iter().find_map(|endpoint| {
+            let bucket = self.pool.bucket(class, endpoint.address);
             let connection = bucket.take(clock::now(), lifetime, self.owner)?;
-            Some((connection, bucket))
+            Some((connection, bucket, Arc::clone(endpoint)))
         })
     }
 
     /// An upgrade has a connection of its own, HTTP/1.1 whatever the cluster speaks.
     async fn upgrade(
-        &self,
+        &mut self,
         slot: &mut Slot,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, Failed> {
@@ -344,6 +355,7 @@ impl Attempt<'_> {
                 let lease = Lease {
                     connection: Held::Single(connection),
                     request: counted,
+                    at: self.at.take(),
                 };
                 // After 101 the stream belongs to whoever takes the upgrade.
                 let lease = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then_some(lease);
@@ -354,7 +366,7 @@ impl Attempt<'_> {
     }
 
     async fn http2(
-        &self,
+        &mut self,
         slot: &mut Slot,
         call: &mut Call,
     ) -> Result<Response<UpstreamBody>, Failed> {
@@ -381,6 +393,7 @@ impl Attempt<'_> {
                 let lease = Lease {
                     connection: Held::Http2(stream),
                     request: counted,
+                    at: self.at.take(),
                 };
                 Ok(response.map(|incoming| UpstreamBody::new(incoming, Some(lease))))
             }

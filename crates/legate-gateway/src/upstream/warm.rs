@@ -73,7 +73,7 @@ impl WorkerPool {
             return true;
         }
         cluster.endpoints.settled(cluster.connect_timeout()).await;
-        let addresses = cluster.endpoints.list().addresses.clone();
+        let addresses: Vec<_> = cluster.endpoints.list().addresses().collect();
         let open = |address| async move {
             let transport = cluster.transport.load_full();
             let bucket = self.bucket(transport.class, address);
