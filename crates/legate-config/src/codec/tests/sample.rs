@@ -34,7 +34,7 @@ use crate::template::Template;
 
 const KEY: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
 
-fn put<K: Ord + Clone + From<String>, T: Serialize>(
+pub(super) fn put<K: Ord + Clone + From<String>, T: Serialize>(
     table: &mut Table<K, T>,
     values: impl IntoIterator<Item = T>,
 ) {
@@ -509,6 +509,7 @@ pub(super) fn everything() -> Snapshot {
     policies(&mut snapshot);
     clusters(&mut snapshot);
     secrets(&mut snapshot);
+    super::limits::limits(&mut snapshot);
     snapshot.root = snapshot.compute_root();
     snapshot
 }
