@@ -42,7 +42,7 @@ pub(crate) use facts::Facts;
 pub(crate) use hop::{HopHeaders, check_connection_header, strip_hop_by_hop};
 pub(crate) use host::{HostError, effective_host};
 pub(crate) use ip::ip_allowed;
-pub(crate) use labels::{CompiledLabels, LabelFacts};
+pub(crate) use labels::{CompiledLabels, DescriptorEntry, LabelFacts};
 pub(crate) use path::{PathParts, normalise_path};
 pub(crate) use policy::{CompiledHost, CompiledPolicy};
 pub(crate) use redirect::{CompiledRedirect, https_redirect_location};

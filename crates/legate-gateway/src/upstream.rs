@@ -6,6 +6,7 @@
 //! - `cluster`: a cluster at run time; `endpoints`, `dns`: where its endpoints come from
 //! - `endpoint`: one of them; `balance`: which of them a request goes to
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
+//! - `side_stream`: connections for what is not HTTP
 //! - `warm`: connections to side services, opened ahead of the first call
 //! - `breaker`: how many connections and requests there may be, over all workers
 //! - `send`, `slot`: one request through all of that; `body`: what it carries either way
@@ -26,6 +27,7 @@ mod pool;
 mod replay;
 mod retry;
 mod send;
+mod side_stream;
 mod slot;
 mod tls;
 mod warm;
@@ -48,6 +50,7 @@ pub use self::cluster::ClusterCounters;
 pub(crate) use self::cluster::ClusterHandle;
 pub(crate) use self::pool::WorkerPool;
 pub(crate) use self::send::{Call, outgoing};
+pub(crate) use self::side_stream::side_stream;
 pub(crate) use self::slot::Slot;
 pub(crate) use self::warm::Warm;
 

@@ -6,6 +6,8 @@
     reason = "a test stops at the first surprise; the helpers are not marked as tests"
 )]
 
+#[path = "examples/limits.rs"]
+mod limits;
 #[path = "examples/policies.rs"]
 mod policies;
 #[path = "examples/rate_limits.rs"]

@@ -1,6 +1,7 @@
 //! Rate limits and credentials in every variant, no field at its default.
 
 use super::sample::put;
+use crate::limit::RateLimit;
 use crate::rules::{
     Limit, LimitDepth, LimitDomain, LimitEntry, LimitItem, LimitPlace, LimitRule, LimitStore,
     LimitValue,
@@ -30,6 +31,18 @@ fn rule(depth: LimitDepth, limit: Option<Limit>, place: LimitPlace) -> LimitRule
         place,
         request_headers: vec![("x-a".into(), "1".into())],
         response_headers: vec![("x-b".into(), "2".into())],
+    }
+}
+
+/// A service that is asked.
+pub(super) fn asked() -> RateLimit {
+    RateLimit {
+        name: "default/rl".into(),
+        cluster: "key-0".into(),
+        domain: "d".into(),
+        timeout_ms: 20,
+        deny_on_error: true,
+        resource_exhausted: true,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::http::{
     AccessLog, AccessLogFormat, Compression, HttpSettings, IpMode, IpPolicy, IpRule, IpSource,
     JsonValue,
 };
-use crate::limit::{Label, Labels, RateLimit};
+use crate::limit::{Label, Labels};
 use crate::listener::{
     ChainMatch, ChainTls, ClientAuth, DownstreamTls, FilterChain, HostPattern, InsecureAction,
     Listener, SecurityModel, TlsVersion, VirtualHost,
@@ -360,14 +360,7 @@ fn policies(snapshot: &mut Snapshot) {
                 linkerd_dst: Some("l".into()),
                 auth: Some(auth.clone()),
                 labels: Some(Arc::new(labels())),
-                rate_limit: Some(Arc::new(RateLimit {
-                    name: "default/rl".into(),
-                    cluster: "key-0".into(),
-                    domain: "d".into(),
-                    timeout_ms: 20,
-                    deny_on_error: true,
-                    resource_exhausted: true,
-                })),
+                rate_limit: Some(Arc::new(super::limits::asked())),
                 priority: Priority::High,
                 retry: Some(Retry {
                     on: RetryOn::ServerError,
