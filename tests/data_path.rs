@@ -58,6 +58,10 @@ mod hostile_slow;
 mod hostile_upstream;
 #[path = "data_path/identity.rs"]
 mod identity;
+#[path = "data_path/limits.rs"]
+mod limits;
+#[path = "data_path/limits_shared.rs"]
+mod limits_shared;
 #[path = "data_path/matching.rs"]
 mod matching;
 #[path = "data_path/module.rs"]

@@ -44,6 +44,8 @@ mod instances;
 mod kit;
 #[path = "operator/lease.rs"]
 mod lease;
+#[path = "operator/limits.rs"]
+mod limits;
 #[path = "operator/load.rs"]
 mod load;
 #[path = "operator/outage.rs"]
@@ -79,6 +81,7 @@ fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
         crds::trials(bench),
         kit::trials(bench),
         first::trials(bench),
+        limits::trials(bench),
         programmed::trials(bench),
         instances::trials(bench),
         versions::trials(bench),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use legate::run::{RunOptions, Running};
 use legate_compiler::Options;
-use legate_gateway::{GatewayOptions, Hooks};
+use legate_gateway::{GatewayOptions, Hooks, LimitOptions};
 use legate_testkit::{Answer, Behaviour, Client, Origin, Pair};
 
 /// Manifests and options of one case.
@@ -24,6 +24,7 @@ pub(crate) struct Case {
     backends: Vec<(String, String, Behaviour)>,
     patience: Option<Duration>,
     workers: usize,
+    limits: LimitOptions,
     pub(crate) options: Options,
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn empty() -> Case {
         backends: Vec::new(),
         patience: None,
         workers: 1,
+        limits: LimitOptions::default(),
         options: Options {
             missing: legate_compiler::MissingRefs::Error,
             ..Options::default()
@@ -202,6 +204,18 @@ impl Case {
         self
     }
 
+    /// Room for so many counters of limits.
+    pub(crate) fn cells(mut self, cells: usize) -> Self {
+        self.limits.cells = cells;
+        self
+    }
+
+    /// The store that the gateway is started with.
+    pub(crate) fn store(mut self, url: &str) -> Self {
+        self.limits.store = Some(url.to_owned());
+        self
+    }
+
     /// Starts backends and gateway.
     pub(crate) async fn start(self) -> Gate {
         let folder = tempfile::tempdir().unwrap();
@@ -238,6 +252,7 @@ impl Case {
                 workers: self.workers,
                 bind: Some(IpAddr::from([127, 0, 0, 1])),
                 hooks,
+                limits: self.limits,
                 ..GatewayOptions::default()
             },
             admin: vec![SocketAddr::from(([127, 0, 0, 1], 0))],

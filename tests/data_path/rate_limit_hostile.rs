@@ -160,6 +160,9 @@ async fn connections_that_lead_nowhere() {
     is_an_error(nobody, "refuses").await;
 }
 
+/// What a service says.
+type Says = Box<dyn Fn() -> Response<Body> + Send + Sync>;
+
 #[tokio::test]
 async fn answers_that_are_none() {
     // `overall_code: 2` would be a refusal.

@@ -55,6 +55,12 @@ pub(crate) const V3: &[(&str, &str, &str)] = &[
         "{service: \"limit:3000\", protocol_version: v3}",
     ),
     (
+        "RateLimit",
+        "ratelimits",
+        "{domain: ambassador, limits: [{pattern: [{remote_address: \"*\"}], rate: 5, unit: minute, \
+         burstFactor: 2, injectResponseHeaders: [{name: x-a, value: b}]}]}",
+    ),
+    (
         "TCPMapping",
         "tcpmappings",
         "{port: 6379, service: \"redis:6379\", host: r.example.com}",
@@ -119,6 +125,12 @@ pub(crate) const V2: &[(&str, &str, &str)] = &[
         "RateLimitService",
         "ratelimitservices",
         "{ambassador_id: one, service: \"limit:3000\", tls: false}",
+    ),
+    (
+        "RateLimit",
+        "ratelimits",
+        "{ambassador_id: one, domain: ambassador, limits: [{pattern: [{generic_key: a}], rate: 5, \
+         unit: Minute, action: logonly}]}",
     ),
     (
         "TCPMapping",

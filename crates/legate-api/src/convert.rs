@@ -90,6 +90,11 @@ fn fields(kind: Kind, spec: &mut Fields, context: &mut Context) {
             headers::bools_to_text(spec.get_mut("add_auth_headers"));
         }
         Kind::RateLimitService => tls::tls(spec, "service", context),
+        Kind::RateLimit => rate_limit(spec),
+        // Some readers of YAML take `off` for false.
+        Kind::RateLimitPolicy if spec.get("headers") == Some(&Value::Bool(false)) => {
+            spec.insert("headers".to_owned(), "off".into());
+        }
         Kind::Module if context.from_v2 => {
             let config = spec.entry("config").or_insert(Value::Null);
             if config.is_null() {
@@ -188,6 +193,28 @@ fn descend<'a>(fields: &'a mut Fields, within: &[&str]) -> Option<&'a mut Fields
     match within.split_first() {
         None => Some(fields),
         Some((name, rest)) => descend(fields.get_mut(*name)?.as_object_mut()?, rest),
+    }
+}
+
+/// Edge Stack takes units and actions in any case, and one pattern without a list.
+fn rate_limit(spec: &mut Fields) {
+    let Some(Value::Array(limits)) = spec.get_mut("limits") else {
+        return;
+    };
+    for limit in limits.iter_mut().filter_map(Value::as_object_mut) {
+        if let Some(Value::String(unit)) = limit.get_mut("unit") {
+            *unit = unit.to_ascii_lowercase();
+        }
+        if let Some(Value::String(action)) = limit.get_mut("action") {
+            for known in ["Enforce", "LogOnly"] {
+                if action.eq_ignore_ascii_case(known) {
+                    known.clone_into(action);
+                }
+            }
+        }
+        if let Some(pattern @ Value::Object(_)) = limit.get_mut("pattern") {
+            *pattern = Value::Array(vec![pattern.take()]);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions of the group.
+//! The CustomResourceDefinitions of our kinds.
 //!
 //! `v3alpha1` is stored and served, `v2` is served with the same wide schema, `v1` is listed without
 //! being served: an object that ever mentions a version the CRD does not list can get no status by
@@ -53,6 +53,8 @@ fn derived(kind: Kind) -> Option<Value> {
         Kind::ConsulResolver => crate::resolvers::ConsulResolver::crd(),
         Kind::AuthService => crate::services::AuthService::crd(),
         Kind::RateLimitService => crate::services::RateLimitService::crd(),
+        Kind::RateLimit => crate::rate_limits::RateLimit::crd(),
+        Kind::RateLimitPolicy => crate::rate_limits::RateLimitPolicy::crd(),
         Kind::LogService => crate::services::LogService::crd(),
         Kind::TracingService => crate::services::TracingService::crd(),
         _ => return None,
@@ -63,12 +65,11 @@ fn derived(kind: Kind) -> Option<Value> {
 fn crd(kind: Kind) -> Option<Value> {
     let derived = derived(kind)?;
     let columns = derived.pointer("/spec/versions/0/additionalPrinterColumns");
-    let versions: Vec<Value> = ["v3alpha1", "v2", "v1"]
-        .into_iter()
-        .filter(|version| {
-            kind.api_versions()
-                .contains(&format!("{GROUP}/{version}").as_str())
-        })
+    let (group, _) = kind.stored_version().split_once('/')?;
+    let versions: Vec<Value> = kind
+        .api_versions()
+        .iter()
+        .filter_map(|version| version.strip_prefix(group)?.strip_prefix('/'))
         .filter_map(|version| version_of(kind, version, columns))
         .collect();
     Some(json!({
@@ -78,7 +79,7 @@ fn crd(kind: Kind) -> Option<Value> {
             "name": derived.pointer("/metadata/name")?,
         },
         "spec": {
-            "group": GROUP,
+            "group": group,
             "names": names(derived.pointer("/spec/names")?),
             "scope": "Namespaced",
             "conversion": {"strategy": "None"},
@@ -86,8 +87,6 @@ fn crd(kind: Kind) -> Option<Value> {
         },
     }))
 }
-
-const GROUP: &str = "getambassador.io";
 
 /// The names without the empty lists that kube writes.
 fn names(names: &Value) -> Value {
@@ -131,7 +130,7 @@ fn version_of(kind: Kind, version: &str, columns: Option<&Value>) -> Option<Valu
     let mut described = json!({
         "name": version,
         "served": version != "v1",
-        "storage": version == "v3alpha1",
+        "storage": kind.stored_version().ends_with(&format!("/{version}")),
         "schema": {"openAPIV3Schema": schema},
         "subresources": {"status": {}},
     });

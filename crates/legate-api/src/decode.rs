@@ -132,7 +132,7 @@ fn recognise(api_version: &str, kind_name: &str) -> Option<(Kind, Version)> {
         return Some((kind, version));
     }
     let (group, _) = api_version.split_once('/')?;
-    if !matches!(group, "getambassador.io" | "ambassador") {
+    if !matches!(group, "getambassador.io" | "ambassador" | "legate.dev") {
         return None;
     }
     let kind = Kind::ALL
@@ -147,7 +147,7 @@ fn unsupported_version(kind: Kind, api_version: &str) -> Issue {
         code: E_SCHEMA,
         path: "apiVersion".to_owned(),
         message: format!("`{api_version}` is not a version of {kind}"),
-        help: Some("write `getambassador.io/v3alpha1`".to_owned()),
+        help: Some(format!("write `{}`", kind.stored_version())),
     }
 }
 
@@ -201,6 +201,8 @@ fn body(kind: Kind, spec: Value, issues: &mut Vec<Issue>) -> Body {
         Kind::ConsulResolver => Body::ConsulResolver(*read(spec, issues)),
         Kind::AuthService => Body::AuthService(read(spec, issues)),
         Kind::RateLimitService => Body::RateLimitService(read(spec, issues)),
+        Kind::RateLimit => Body::RateLimit(read(spec, issues)),
+        Kind::RateLimitPolicy => Body::RateLimitPolicy(read(spec, issues)),
         Kind::LogService => Body::LogService(read(spec, issues)),
         Kind::TracingService => Body::TracingService(read(spec, issues)),
         // The core kinds have no spec of ours and never come here.

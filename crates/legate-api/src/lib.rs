@@ -1,4 +1,4 @@
-//! The objects that users write: every kind of the group `getambassador.io`, the core kinds that we
+//! The objects that users write: every kind of the groups `getambassador.io` and `legate.dev`, the core kinds that we
 //! read, their schemas, and decoding of documents of any supported version into one typed shape.
 //!
 //! Not here: what the fields do (the compiler), and where documents come from (the source). There is
@@ -14,6 +14,7 @@ pub mod listener;
 pub mod mapping;
 pub mod module;
 pub mod object;
+pub mod rate_limits;
 pub mod resolvers;
 pub mod schema;
 pub mod services;
@@ -47,6 +48,11 @@ pub use mapping::{
 };
 pub use module::ModuleSpec;
 pub use object::{Body, Decoded, Issue, Kind, Meta, Object, ObjectKey, WrittenAs};
+pub use rate_limits::{
+    Enforcement, InjectedHeader, LimitDescriptor, LimitRate, LimitReplaces, LimitUnit,
+    RateLimitAction, RateLimitErrorResponse, RateLimitHeaders, RateLimitLimit, RateLimitPolicySpec,
+    RateLimitSpec, RateLimitStore,
+};
 pub use resolvers::{
     ConsulResolverSpec, KubernetesEndpointResolverSpec, KubernetesServiceResolverSpec,
 };

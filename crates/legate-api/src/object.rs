@@ -13,6 +13,7 @@ use crate::host::HostSpec;
 use crate::listener::ListenerSpec;
 use crate::mapping::MappingSpec;
 use crate::module::ModuleSpec;
+use crate::rate_limits::{RateLimitPolicySpec, RateLimitSpec};
 use crate::resolvers::{
     ConsulResolverSpec, KubernetesEndpointResolverSpec, KubernetesServiceResolverSpec,
 };
@@ -98,7 +99,7 @@ pub enum WrittenAs {
     V1,
     /// `getambassador.io/v2` or `ambassador/v2`
     V2,
-    /// `getambassador.io/v3alpha1`
+    /// `getambassador.io/v3alpha1`, and kinds of our own
     V3Alpha1,
     /// A kind that is not of the group.
     Core,
@@ -164,6 +165,8 @@ const SINCE_V2: &[&str] = &[
     "ambassador/v2",
 ];
 const SINCE_V3ALPHA1: &[&str] = &["getambassador.io/v3alpha1"];
+/// Kinds that Emissary does not have.
+const OUR_OWN: &[&str] = &["legate.dev/v1alpha1"];
 
 kinds! {
     /// A DNS name with its TLS and request policy.
@@ -188,6 +191,10 @@ kinds! {
     AuthService = "AuthService" in SINCE_V1;
     /// External rate limiting.
     RateLimitService = "RateLimitService" in SINCE_V1;
+    /// Limits, as Edge Stack has them.
+    RateLimit = "RateLimit" in SINCE_V1;
+    /// Limits that the gateways count themselves.
+    RateLimitPolicy = "RateLimitPolicy" in OUR_OWN;
     /// gRPC access logs.
     LogService = "LogService" in SINCE_V1;
     /// Tracing.
@@ -222,13 +229,20 @@ impl Kind {
             .find(|known| known.as_str() == kind && known.api_versions().contains(&api_version))
     }
 
+    /// Group and version that objects of the kind are stored in: the first that we read.
+    #[must_use]
+    pub fn stored_version(self) -> &'static str {
+        self.api_versions().first().copied().unwrap_or("v1")
+    }
+
     /// Whether objects of this kind have no namespace.
     #[must_use]
     pub fn is_cluster_scoped(self) -> bool {
         matches!(self, Kind::Namespace | Kind::IngressClass)
     }
 
-    /// Whether the kind is of the group `getambassador.io`.
+    /// Whether the kind is a custom resource that we read: of the group `getambassador.io`, or of our
+    /// own.
     #[must_use]
     pub fn is_ambassador(self) -> bool {
         self <= Kind::DevPortal
@@ -266,6 +280,10 @@ pub enum Body {
     AuthService(Box<AuthServiceSpec>),
     /// RateLimitService
     RateLimitService(Box<RateLimitServiceSpec>),
+    /// RateLimit
+    RateLimit(Box<RateLimitSpec>),
+    /// RateLimitPolicy
+    RateLimitPolicy(Box<RateLimitPolicySpec>),
     /// LogService
     LogService(Box<LogServiceSpec>),
     /// TracingService
@@ -306,6 +324,8 @@ impl Body {
             Body::ConsulResolver(_) => Kind::ConsulResolver,
             Body::AuthService(_) => Kind::AuthService,
             Body::RateLimitService(_) => Kind::RateLimitService,
+            Body::RateLimit(_) => Kind::RateLimit,
+            Body::RateLimitPolicy(_) => Kind::RateLimitPolicy,
             Body::LogService(_) => Kind::LogService,
             Body::TracingService(_) => Kind::TracingService,
             Body::DevPortal(_) => Kind::DevPortal,
@@ -333,6 +353,8 @@ impl Body {
             Body::ConsulResolver(spec) => &spec.ambassador_id,
             Body::AuthService(spec) => &spec.ambassador_id,
             Body::RateLimitService(spec) => &spec.ambassador_id,
+            Body::RateLimit(spec) => &spec.ambassador_id,
+            Body::RateLimitPolicy(spec) => &spec.ambassador_id,
             Body::LogService(spec) => &spec.ambassador_id,
             Body::TracingService(spec) => &spec.ambassador_id,
             Body::DevPortal(spec) => &spec.ambassador_id,

@@ -79,6 +79,8 @@ fn derive_kind(kind: Kind) -> Option<Shape> {
         Kind::ConsulResolver => derive::<crate::resolvers::ConsulResolverSpec>(),
         Kind::AuthService => derive::<crate::services::AuthServiceSpec>(),
         Kind::RateLimitService => derive::<crate::services::RateLimitServiceSpec>(),
+        Kind::RateLimit => derive::<crate::rate_limits::RateLimitSpec>(),
+        Kind::RateLimitPolicy => derive::<crate::rate_limits::RateLimitPolicySpec>(),
         Kind::LogService => derive::<crate::services::LogServiceSpec>(),
         Kind::TracingService => derive::<crate::services::TracingServiceSpec>(),
         _ => return None,

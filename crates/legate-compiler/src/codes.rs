@@ -34,8 +34,18 @@ codes! {
     W_AUTH_PROTOCOL = "W-AUTH-PROTOCOL";
     /// A RateLimitService whose settings cannot be honoured; it is not asked.
     E_RL_CONFIG = "E-RL-CONFIG";
-    /// A second RateLimitService of one instance; the oldest one counts.
+    /// A second RateLimitService of one instance, or a second limit in one place; the oldest one counts.
     E_RL_DUPLICATE = "E-RL-DUPLICATE";
+    /// A limit that cannot be honoured; it is not enforced, the others are.
+    E_RL_LIMIT = "E-RL-LIMIT";
+    /// Policies of one domain that differ; the oldest one's settings count.
+    E_RL_SETTINGS = "E-RL-SETTINGS";
+    /// A limit higher than can be counted.
+    W_RL_RATE = "W-RL-RATE";
+    /// A limit that is to be divided by the number of gateways, which is not known.
+    I_RL_DIVIDE = "I-RL-DIVIDE";
+    /// A limit of Edge Stack's kind fills up smoothly here.
+    I_RL_WINDOW = "I-RL-WINDOW";
     /// A group of rate-limit labels, or a label of one, that cannot be read; it is skipped.
     E_RL_LABEL = "E-RL-LABEL";
     /// A RateLimitService that does not say which version of the protocol it speaks; `v3` is assumed.

@@ -28,6 +28,8 @@ pub(crate) struct Store {
     pub(crate) endpoint_sets: Counted<EndpointSetKey, EndpointSet, Option<EndpointPlan>>,
     pub(crate) certificates: Counted<CertificateKey, Certificate>,
     pub(crate) ca_bundles: Counted<CaKey, CaBundle>,
+    /// Upstreams that no row leads to.
+    held: Vec<Arc<Upstream>>,
 }
 
 /// What a row refers to.
@@ -131,6 +133,21 @@ impl Store {
         }
     }
 
+    /// Holds on to upstreams that no row leads to, and lets go of those held before.
+    pub(crate) fn hold(
+        &mut self,
+        upstreams: &[Arc<Upstream>],
+        resources: &Resources,
+        index: &EndpointIndex,
+    ) {
+        for upstream in upstreams {
+            self.add_upstream(upstream, resources, index);
+        }
+        for upstream in std::mem::replace(&mut self.held, upstreams.to_vec()) {
+            self.release_upstream(&upstream);
+        }
+    }
+
     fn add_upstream(&mut self, upstream: &Upstream, resources: &Resources, index: &EndpointIndex) {
         self.clusters
             .acquire_entry(&upstream.key, &upstream.cluster);
@@ -158,15 +175,19 @@ impl Store {
             self.policies.release(key);
         }
         for upstream in upstreams {
-            self.clusters.release(&upstream.key);
-            self.endpoint_sets
-                .release(&upstream.cluster.value.endpoints);
-            if let Some((key, _)) = &upstream.certificate {
-                self.certificates.release(key);
-            }
-            if let Some((key, _)) = &upstream.ca_bundle {
-                self.ca_bundles.release(key);
-            }
+            self.release_upstream(upstream);
+        }
+    }
+
+    fn release_upstream(&mut self, upstream: &Upstream) {
+        self.clusters.release(&upstream.key);
+        self.endpoint_sets
+            .release(&upstream.cluster.value.endpoints);
+        if let Some((key, _)) = &upstream.certificate {
+            self.certificates.release(key);
+        }
+        if let Some((key, _)) = &upstream.ca_bundle {
+            self.ca_bundles.release(key);
         }
     }
 

@@ -16,6 +16,7 @@
 //! - `frontends`, `module`, `http_settings`, `tls_context`, `secrets`, `glob`: Listeners, Hosts,
 //!   the Module, key material
 //! - `auth`, `rate_limit`: AuthServices and RateLimitServices; `side`: how they are reached
+//! - `limits`: limits that the gateways count themselves
 //! - `labels`: what requests are counted by
 //! - [`codes`]: every diagnostic code
 //!
@@ -38,6 +39,7 @@ mod glob;
 mod group;
 mod http_settings;
 mod labels;
+mod limits;
 mod lower;
 mod module;
 mod policy;

@@ -96,4 +96,8 @@ keys! {
     CaKey;
     /// A certificate revocation list: `<ns>/<name>`.
     CrlKey;
+    /// User name and password of a service: `<ns>/<name>`.
+    CredentialKey;
+    /// A domain of rate limits: its name.
+    LimitDomainKey;
 }

@@ -11,6 +11,7 @@
 //! - [`listener`]: listeners, filter chains, virtual hosts; [`http`]: per-listener HTTP settings
 //! - [`route`]: route sets, routes, ranks, matches, actions; [`policy`]: interned policy bundles;
 //!   [`auth`]: the check among them; [`limit`]: what requests are counted by, and who is asked
+//! - [`rules`]: rate limits that are counted by us
 //! - [`cluster`]: clusters and endpoint sets; [`health`]: checks of endpoints; [`secret`]: certificates, CA bundles, CRLs
 //! - [`codec`]: a whole snapshot as bytes and back, private keys included
 //! - [`template`]: the `%OPERATOR%` language of header values and access logs
@@ -28,6 +29,7 @@ pub mod limit;
 pub mod listener;
 pub mod policy;
 pub mod route;
+pub mod rules;
 pub mod secret;
 pub mod snapshot;
 pub mod table;
@@ -37,8 +39,8 @@ pub use cluster::{Cluster, Endpoint, EndpointSet};
 pub use diagnostic::{Code, Diagnostic, Effect, Location, ObjectRef, Severity};
 pub use hash::Hash128;
 pub use key::{
-    CaKey, CertificateKey, ChainKey, ClusterKey, CrlKey, EndpointSetKey, ListenerKey, PolicyKey,
-    RouteKey, RouteSetKey, VirtualHostKey,
+    CaKey, CertificateKey, ChainKey, ClusterKey, CredentialKey, CrlKey, EndpointSetKey,
+    LimitDomainKey, ListenerKey, PolicyKey, RouteKey, RouteSetKey, VirtualHostKey,
 };
 pub use listener::{FilterChain, HostPattern, Listener, VirtualHost};
 pub use policy::PolicySet;

@@ -103,6 +103,69 @@ impl Serialize for PrivateKey {
     }
 }
 
+/// What a service is told to let us in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Credential {
+    /// The user; empty = the service's default one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub username: String,
+    /// The password.
+    pub password: Password,
+}
+
+/// A password. Prints and serialises only a keyed fingerprint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password {
+    text: String,
+    fingerprint: Hash128,
+}
+
+impl Password {
+    /// A password; `hash_key` as in [`PrivateKey::new`].
+    #[must_use]
+    pub fn new(text: String, hash_key: &[u8; 32]) -> Self {
+        let fingerprint = Hash128::keyed(hash_key, text.as_bytes());
+        Self { text, fingerprint }
+    }
+
+    /// A password as it was taken apart; the fingerprint is taken on trust.
+    pub(crate) fn from_parts(text: String, fingerprint: Hash128) -> Self {
+        Self { text, fingerprint }
+    }
+
+    /// The keyed fingerprint.
+    pub(crate) fn fingerprint(&self) -> Hash128 {
+        self.fingerprint
+    }
+
+    /// The password itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Drop for Password {
+    fn drop(&mut self) {
+        // As with a private key.
+        let mut bytes = std::mem::take(&mut self.text).into_bytes();
+        bytes.fill(0);
+        std::hint::black_box(&bytes);
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<redacted {}>", self.fingerprint.short())
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("<redacted {}>", self.fingerprint))
+    }
+}
+
 /// Certificate authorities that a peer's chain must lead to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CaBundle {

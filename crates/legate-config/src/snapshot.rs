@@ -8,13 +8,14 @@ use crate::cluster::{Cluster, EndpointSet};
 use crate::diagnostic::ObjectRef;
 use crate::hash::Hash128;
 use crate::key::{
-    CaKey, CertificateKey, ChainKey, ClusterKey, CrlKey, EndpointSetKey, ListenerKey, PolicyKey,
-    RouteKey, RouteSetKey, VirtualHostKey,
+    CaKey, CertificateKey, ChainKey, ClusterKey, CredentialKey, CrlKey, EndpointSetKey,
+    LimitDomainKey, ListenerKey, PolicyKey, RouteKey, RouteSetKey, VirtualHostKey,
 };
 use crate::listener::{FilterChain, Listener, VirtualHost};
 use crate::policy::PolicySet;
 use crate::route::{Route, RouteSet};
-use crate::secret::{CaBundle, Certificate, RevocationList};
+use crate::rules::LimitDomain;
+use crate::secret::{CaBundle, Certificate, Credential, RevocationList};
 use crate::table::Table;
 
 /// Where an entry came from.
@@ -111,6 +112,12 @@ pub struct Snapshot {
     /// Revocation lists.
     #[serde(skip_serializing_if = "Table::is_empty")]
     pub revocation_lists: Table<CrlKey, RevocationList>,
+    /// Rate limits that are counted by us, by domain.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    pub limits: Table<LimitDomainKey, LimitDomain>,
+    /// User names and passwords of services.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    pub credentials: Table<CredentialKey, Credential>,
 }
 
 impl Snapshot {
@@ -141,7 +148,9 @@ impl Snapshot {
             endpoint_sets,
             certificates,
             ca_bundles,
-            revocation_lists
+            revocation_lists,
+            limits,
+            credentials
         );
         Hash128::of_bytes(&bytes)
     }

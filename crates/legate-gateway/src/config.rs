@@ -15,6 +15,7 @@ use legate_config::{Action, ClusterKey, ListenerKey, PolicyKey, Route, Snapshot}
 use legate_router::Router;
 
 use crate::access_log::AccessLog;
+use crate::limit::{Limiter, Limits};
 use crate::metrics::ListenerMetrics;
 use crate::request::{CompiledAuth, CompiledPolicy, CompiledRedirect};
 use crate::tls::TlsTable;
@@ -81,6 +82,8 @@ pub(crate) struct PortConfig {
     pub(crate) tls: Arc<TlsTable>,
     /// Its metrics.
     pub(crate) metrics: Arc<ListenerMetrics>,
+    /// The limits that are counted by us.
+    pub(crate) limits: Arc<Limits>,
     /// Its access log.
     pub(crate) log: AccessLog,
     /// The `server` response header.
@@ -109,6 +112,7 @@ pub(crate) const CODE: &str = "E-GATEWAY-REJECTED";
 /// Builds run-time configs, and remembers what the next one may share.
 pub(crate) struct Builder {
     upstreams: Arc<Upstreams>,
+    limiter: Arc<Limiter>,
     policies: BTreeMap<PolicyKey, Arc<CompiledPolicy>>,
     clusters: BTreeMap<ClusterKey, Arc<ClusterHandle>>,
     router: Option<Arc<Router<Plan>>>,
@@ -122,14 +126,17 @@ pub(crate) struct Built {
     pub(crate) router: Arc<Router<Plan>>,
     /// The side services that workers stay connected to.
     pub(crate) warm: Arc<[Arc<ClusterHandle>]>,
+    /// The limits that are counted by us.
+    pub(crate) limits: Arc<Limits>,
     /// What could not be built.
     pub(crate) rejected: Vec<Rejected>,
 }
 
 impl Builder {
-    pub(crate) fn new(upstreams: Arc<Upstreams>) -> Self {
+    pub(crate) fn new(upstreams: Arc<Upstreams>, limiter: Arc<Limiter>) -> Self {
         Self {
             upstreams,
+            limiter,
             policies: BTreeMap::new(),
             clusters: BTreeMap::new(),
             router: None,
@@ -163,11 +170,26 @@ impl Builder {
         }));
         let router = Arc::new(router);
         self.router = Some(Arc::clone(&router));
+        let limits = self.limits(snapshot, &mut rejected);
         Built {
             router,
             warm: self.side_services(),
+            limits,
             rejected,
         }
+    }
+
+    /// The limits that are counted by us.
+    fn limits(&self, snapshot: &Snapshot, rejected: &mut Vec<Rejected>) -> Arc<Limits> {
+        let cluster = |key: &ClusterKey| self.clusters.get(key).cloned();
+        let limits = self.limiter.build(snapshot, &cluster, |key, message| {
+            rejected.push(Rejected {
+                key,
+                code: CODE,
+                message,
+            });
+        });
+        Arc::new(limits)
     }
 
     /// Looks up the clusters. Whether rows of the previous router still hold the right handles: a

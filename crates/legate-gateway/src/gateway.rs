@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::access_log::AccessLogs;
 use crate::drain::Lifecycle;
 use crate::http::context::Process;
+use crate::limit::{LimitOptions, Limiter};
 use crate::metrics::Metrics;
 use crate::state_dir::{StateDirOptions, StateWriter};
 use crate::upstream::Upstreams;
@@ -63,6 +64,8 @@ pub struct GatewayOptions {
     pub drain_delay: Duration,
     /// Where the last good config is kept over a restart; `None` = nowhere.
     pub state_dir: Option<StateDirOptions>,
+    /// Where limits are counted, and how many.
+    pub limits: LimitOptions,
     /// Test seams.
     pub hooks: Hooks,
     /// Name of this machine, for `%HOSTNAME%`.
@@ -160,6 +163,7 @@ impl Default for GatewayOptions {
             drain_time: Duration::from_secs(10),
             drain_delay: Duration::ZERO,
             state_dir: None,
+            limits: LimitOptions::default(),
             hooks: Hooks::default(),
             hostname: String::new(),
         }
@@ -183,6 +187,8 @@ impl Gateway {
             .build()?;
         let upstreams = Upstreams::new(control.handle().clone());
         metrics.watch_upstreams(&upstreams);
+        let limiter = Limiter::new(options.limits.clone());
+        metrics.watch_limiter(&limiter);
         let count = options.workers.max(1);
         let process = Arc::new(Process {
             hostname: options.hostname.as_str().into(),
@@ -191,6 +197,7 @@ impl Gateway {
             draw: options.hooks.draw.clone(),
             peer: options.hooks.peer.clone(),
             connections: AtomicU64::new(1),
+            limiter: Arc::clone(&limiter),
         });
         let max_open = limits::max_connections(count);
         let workers = (0..count)
@@ -209,7 +216,7 @@ impl Gateway {
             process,
             metrics,
             workers: Mutex::new(workers),
-            state: Mutex::new(State::new(Arc::clone(&upstreams))),
+            state: Mutex::new(State::new(Arc::clone(&upstreams), limiter)),
             upstreams,
             store,
             options,

@@ -24,6 +24,7 @@ mod frames;
 mod gates;
 pub(crate) mod h1;
 pub(crate) mod h2;
+mod limits;
 mod mirror;
 pub(crate) mod port;
 mod prepare;

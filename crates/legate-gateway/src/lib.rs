@@ -12,6 +12,7 @@
 //! - `request`: what happens to a request's path, headers and addresses
 //! - `upstream`: clusters, endpoints, connections, balancing
 //! - `grpc`: unary calls to side services
+//! - [`limit`]: rate limits that are counted by us
 //! - `reply`: every response that we make ourselves; `error`: why
 //! - `access_log`, [`metrics`]: what happened
 //! - [`state_dir`]: the last good config on disk
@@ -29,6 +30,7 @@ pub mod gateway;
 mod gather;
 mod grpc;
 mod http;
+pub mod limit;
 mod listener;
 pub mod metrics;
 mod reply;
@@ -43,6 +45,7 @@ pub use gateway::{
     Applied, ClusterCounters, ClusterView, EndpointView, Gateway, GatewayOptions, GatewayView,
     HealthCounters, Hooks, ListenerState, LoadedConfig, PortMap, Rejected,
 };
+pub use limit::LimitOptions;
 pub use metrics::Metrics;
 pub use state_dir::StateDirOptions;
 

@@ -8,6 +8,7 @@ mod auth;
 mod clusters;
 mod collector;
 mod endpoints;
+mod limits;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use legate_config::hash::Hash128;
 use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
 
+use crate::limit::Limiter;
 use crate::reply::{Flag, Flags};
 use crate::upstream::Upstreams;
 pub(crate) use auth::{AuthCounters, AuthResult};
@@ -100,6 +102,7 @@ pub struct Metrics {
     from_state: AtomicBool,
     state_writes: [AtomicU64; STATE_WRITES.len()],
     upstreams: OnceLock<Weak<Upstreams>>,
+    limiter: OnceLock<Weak<Limiter>>,
     clusters: RwLock<BTreeSet<String>>,
 }
 
@@ -127,6 +130,7 @@ impl Metrics {
             from_state: AtomicBool::new(false),
             state_writes: Default::default(),
             upstreams: OnceLock::new(),
+            limiter: OnceLock::new(),
             clusters: RwLock::default(),
         })
     }
@@ -155,6 +159,11 @@ impl Metrics {
     /// Where clusters are counted. A second gateway with the same metrics shows none of its own.
     pub(crate) fn watch_upstreams(&self, upstreams: &Arc<Upstreams>) {
         let _ = self.upstreams.set(Arc::downgrade(upstreams));
+    }
+
+    /// Where limits are counted, as with [`Self::watch_upstreams`].
+    pub(crate) fn watch_limiter(&self, limiter: &Arc<Limiter>) {
+        let _ = self.limiter.set(Arc::downgrade(limiter));
     }
 
     /// Shows a cluster with zeros, before anything was sent to it.

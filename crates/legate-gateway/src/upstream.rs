@@ -7,6 +7,7 @@
 //! - `endpoint`: one of them; `choose`, `balance`, `hashing`: which of them a request goes to
 //! - `eject`: leaves out those that fail; `health`: those that say they are not well
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
+//! - `side_stream`: connections for what is not HTTP
 //! - `warm`: connections to side services, opened ahead of the first call
 //! - `breaker`: how many connections and requests there may be, over all workers
 //! - `send`, `slot`: one request through all of that; `body`: what it carries either way
@@ -31,6 +32,7 @@ mod pool;
 mod replay;
 mod retry;
 mod send;
+mod side_stream;
 mod slot;
 mod tls;
 mod warm;
@@ -55,6 +57,7 @@ pub(crate) use self::endpoint::InFlight;
 pub use self::health::HealthCounters;
 pub(crate) use self::pool::WorkerPool;
 pub(crate) use self::send::{Call, outgoing};
+pub(crate) use self::side_stream::side_stream;
 pub(crate) use self::slot::Slot;
 pub(crate) use self::warm::Warm;
 

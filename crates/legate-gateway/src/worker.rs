@@ -152,6 +152,9 @@ async fn run(context: Rc<Context>, mut commands: mpsc::UnboundedReceiver<Command
                 done,
             } => {
                 local.context.warm.set(&warm);
+                if let Some(port) = ports.values().next() {
+                    local.context.stores.update(&port.limits);
+                }
                 local.apply(&ports, sockets, drain_time).await;
                 let _ = done.send(());
             }

@@ -12,15 +12,13 @@ use serde_json::{Value, json};
 
 use crate::identity::Identity;
 
-const GROUP: &str = "getambassador.io";
 /// What an informer does; it never gets a single object.
 const WATCH: [&str; 2] = ["list", "watch"];
 /// Secrets are watched without their content, and the referenced ones fetched.
 const WATCH_AND_GET: [&str; 3] = ["get", "list", "watch"];
 
-/// The kinds of our group that are read, and whose status is written, by their names in URLs. All
-/// but `devportals`, which are not served.
-const KINDS: [(Kind, &str); 13] = [
+/// The custom kinds that are read, and whose status is written, by their names in URLs. All but `devportals`, which are not served.
+const KINDS: [(Kind, &str); 15] = [
     (Kind::AuthService, "authservices"),
     (Kind::ConsulResolver, "consulresolvers"),
     (Kind::Host, "hosts"),
@@ -36,6 +34,8 @@ const KINDS: [(Kind, &str); 13] = [
     (Kind::LogService, "logservices"),
     (Kind::Mapping, "mappings"),
     (Kind::Module, "modules"),
+    (Kind::RateLimit, "ratelimits"),
+    (Kind::RateLimitPolicy, "ratelimitpolicies"),
     (Kind::RateLimitService, "ratelimitservices"),
     (Kind::TcpMapping, "tcpmappings"),
     (Kind::TlsContext, "tlscontexts"),
@@ -172,16 +172,23 @@ fn read_rules(rights: &Rights) -> Vec<(Option<&str>, Vec<Value>)> {
 
 /// Everything but Secrets that is read in one scope, and status and Events that are written there.
 fn objects() -> Vec<Value> {
-    let plurals = KINDS.map(|(_, plural)| plural);
-    let statuses = KINDS.map(|(_, plural)| format!("{plural}/status"));
-    let statuses: Vec<&str> = statuses.iter().map(String::as_str).collect();
-    vec![
-        rule(GROUP, &plurals, &WATCH),
-        rule(GROUP, &statuses, &["patch"]),
+    let group_of = |kind: Kind| kind.stored_version().split('/').next().unwrap_or_default();
+    let groups = distinct(KINDS.iter().map(|(kind, _)| group_of(*kind)));
+    let mut rules = Vec::new();
+    for group in groups {
+        let of_group = KINDS.iter().filter(|(kind, _)| group_of(*kind) == group);
+        let plurals: Vec<&str> = of_group.map(|(_, plural)| *plural).collect();
+        let statuses: Vec<String> = plurals.iter().map(|it| format!("{it}/status")).collect();
+        let statuses: Vec<&str> = statuses.iter().map(String::as_str).collect();
+        rules.push(rule(group, &plurals, &WATCH));
+        rules.push(rule(group, &statuses, &["patch"]));
+    }
+    rules.extend([
         rule("", &["services"], &WATCH),
         rule("discovery.k8s.io", &["endpointslices"], &WATCH),
         events(),
-    ]
+    ]);
+    rules
 }
 
 fn events() -> Value {

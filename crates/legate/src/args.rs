@@ -127,6 +127,12 @@ pub struct RunArgs {
     /// until a newer one is there; give it a memory-backed volume
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Redis or Valkey for rate limits that are shared and name no store: a URL, or host:port
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", value_parser = store_url)]
+    pub ratelimit_store: Option<String>,
+    /// Counters of rate limits to keep at a time; 32 bytes each
+    #[arg(long, default_value_t = legate_gateway::limit::DEFAULT_CELLS, value_name = "N")]
+    pub ratelimit_cells: usize,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a flattened group would show this as its help")]
     pub kubernetes: KubeFlags,
@@ -354,6 +360,11 @@ fn secret_name(text: &str) -> Result<(String, String), String> {
         }
         _ => Err(format!("`{text}` is not NAMESPACE/NAME")),
     }
+}
+
+fn store_url(text: &str) -> Result<String, String> {
+    legate_gateway::limit::check_store_url(text)?;
+    Ok(text.to_owned())
 }
 
 fn port_pair(text: &str) -> Result<(u16, u16), String> {

@@ -110,6 +110,7 @@ pub struct Running {
     substitutions: Vec<Substitution>,
     admin: Option<AdminServer>,
     _demo: Option<demo::Backends>,
+    _store: Option<demo::store::Store>,
 }
 
 /// A gateway that is closed when this is dropped, whoever else looks at it.
@@ -165,13 +166,14 @@ impl Running {
         }
     }
 
-    fn start_folder(options: RunOptions) -> Result<Self, StartError> {
+    fn start_folder(mut options: RunOptions) -> Result<Self, StartError> {
         let folder = FolderOptions {
             namespace: options.compile.namespace.clone(),
             ..FolderOptions::default()
         };
         let (source, mut update) = FolderSource::load(&options.paths, folder);
         let mut demo_backends = None;
+        let mut demo_store = None;
         let mut substitutions = Vec::new();
         if options.demo {
             let (backends, objects, list) =
@@ -179,6 +181,13 @@ impl Running {
             update.upserts.extend(objects);
             substitutions = list;
             demo_backends = Some(backends);
+            let limits = &mut options.gateway.limits;
+            if limits.store.is_none() && demo::store::wanted(&update.upserts, &options.compile) {
+                demo_store = demo::store::start().map_err(StartError::Demo)?;
+                let address = demo_store.as_ref().map(|store| store.address);
+                limits.store = address.map(|address| address.to_string());
+                substitutions.push(Substitution::Store { address });
+            }
         }
         let drain_delay = options.gateway.drain_delay;
         let plane = Plane::start(options.gateway, "self", options.seams.hold)?;
@@ -210,6 +219,7 @@ impl Running {
             substitutions,
             admin,
             _demo: demo_backends,
+            _store: demo_store,
         })
     }
 

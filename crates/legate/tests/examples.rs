@@ -8,6 +8,8 @@
 
 #[path = "examples/auth.rs"]
 mod auth;
+#[path = "examples/limits.rs"]
+mod limits;
 #[path = "examples/policies.rs"]
 mod policies;
 #[path = "examples/quickstart.rs"]

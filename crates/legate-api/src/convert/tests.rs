@@ -280,3 +280,21 @@ fn idle_timeout_of_a_tcp_mapping_is_text_or_a_number() {
     assert_eq!(converted, json!({}));
     assert_eq!(issues(&conversion), [("W-IGNORED", "spec.idle_timeout_ms")]);
 }
+
+#[test]
+fn off_is_off_however_yaml_is_read() {
+    for headers in [json!("off"), json!(false)] {
+        let document = json!({
+            "apiVersion": "legate.dev/v1alpha1", "kind": "RateLimitPolicy",
+            "metadata": {"name": "n"}, "spec": {"headers": headers},
+        });
+        let crate::Decoded::Object(object) = crate::decode(document, "d") else {
+            panic!("no object");
+        };
+        assert_eq!(object.issues, []);
+        let crate::Body::RateLimitPolicy(spec) = object.body else {
+            panic!("another kind");
+        };
+        assert_eq!(spec.headers, Some(crate::RateLimitHeaders::Off));
+    }
+}

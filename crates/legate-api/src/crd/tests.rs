@@ -71,6 +71,7 @@ fn versions_are_those_of_the_specification() {
         "kubernetesserviceresolvers",
         "authservices",
         "ratelimitservices",
+        "ratelimits",
         "logservices",
         "tracingservices",
     ] {
@@ -80,7 +81,9 @@ fn versions_are_those_of_the_specification() {
             "{plural}"
         );
     }
-    assert_eq!(crds().len(), 13);
+    let own = [("v1alpha1".to_owned(), true, true)];
+    assert_eq!(versions("ratelimitpolicies.legate.dev"), own);
+    assert_eq!(crds().len(), 15);
 }
 
 #[test]

@@ -79,6 +79,7 @@ impl Engine {
         all.extend(self.others.values().flatten().cloned());
         all.extend(self.auth.diagnostics.iter().cloned());
         all.extend(self.rate_limit.diagnostics.iter().cloned());
+        all.extend(self.limits.diagnostics.iter().cloned());
         let mut uncertain = Vec::new();
         for fragment in self.fragments.values() {
             all.extend(fragment.diagnostics.iter().cloned());

@@ -15,6 +15,7 @@ use crate::auth::{AuthPass, auth};
 use crate::endpoints::{EndpointIndex, ServiceName};
 use crate::group::ModuleHeaders;
 use crate::labels::LabelContext;
+use crate::limits::{LimitPass, limits};
 use crate::module::{ModuleSettings, module_settings};
 use crate::options::Options;
 use crate::rate_limit::{RateLimitPass, rate_limit};
@@ -33,6 +34,7 @@ pub(super) struct Engine {
     pub(super) fronts: Fronts,
     pub(super) auth: AuthPass,
     pub(super) rate_limit: RateLimitPass,
+    pub(super) limits: LimitPass,
     pub(super) labels: LabelContext,
     has_resolvers: bool,
     pub(super) skipped: Skipped,
@@ -131,6 +133,9 @@ impl Engine {
             }
         }
         self.assemble(&work, hosts.hosts, resources, options);
+        self.groups
+            .store
+            .hold(&self.limits.upstreams, resources, &self.endpoints);
         work.all_statuses |= hosts.hosts || work.group_all;
         self.finish(&work, resources, options)
     }
@@ -296,27 +301,32 @@ impl Engine {
         self.auth.dependencies = new.dependencies;
     }
 
-    /// Reads the RateLimitServices again, for the same reason, and whose labels count.
+    /// Reads RateLimitServices and limits again, for the same reason, and whose labels count.
     fn limit(&mut self, work: &mut Work, resources: &Resources, options: &Options) {
         let Some(module) = &self.module else {
             return;
         };
-        let new = rate_limit(&Context {
+        let context = Context {
             resources,
             options,
             module: &module.settings,
             secrets: &self.secrets,
             endpoints: &self.endpoints,
             has_resolvers: self.has_resolvers,
-        });
+        };
+        let new = rate_limit(&context);
+        let mut own = limits(&context);
+        own.reuse(&self.limits);
+        self.limits = own;
         if !new.state.same(&self.rate_limit.state) {
             work.group_all = true;
             self.rate_limit.state = new.state;
         }
         self.rate_limit.diagnostics = new.diagnostics;
         self.rate_limit.dependencies = new.dependencies;
-        let domains = self.rate_limit.state.domain().map(str::to_owned);
-        let labels = LabelContext::new(&module.settings, options, domains.into_iter().collect());
+        let asked = self.rate_limit.state.domain().map(str::to_owned);
+        let domains = self.limits.names().chain(asked).collect();
+        let labels = LabelContext::new(&module.settings, options, domains);
         work.group_all |= labels != self.labels;
         self.labels = labels;
     }

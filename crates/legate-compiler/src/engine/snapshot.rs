@@ -20,6 +20,8 @@ impl Engine {
             chains: self.fronts.frontends.chains.clone(),
             revocation_lists: self.fronts.frontends.revocation_lists.clone(),
             route_sets: self.groups.route_sets.clone(),
+            limits: self.limits.domains.clone(),
+            credentials: self.limits.credentials.clone(),
             ..Snapshot::default()
         };
         let store = &mut self.groups.store;

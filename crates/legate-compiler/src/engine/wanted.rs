@@ -48,6 +48,7 @@ impl Compiler {
             .flat_map(|fragment| &fragment.dependencies)
             .chain(&self.engine.auth.dependencies)
             .chain(&self.engine.rate_limit.dependencies)
+            .chain(&self.engine.limits.dependencies)
             .filter_map(|dependency| match dependency {
                 Dependency::Object(key) => Some(key),
                 _ => None,
@@ -74,6 +75,7 @@ impl Compiler {
             .any(|fragment| fragment.dependencies.contains(&wanted))
             || self.engine.auth.dependencies.contains(&wanted)
             || self.engine.rate_limit.dependencies.contains(&wanted)
+            || self.engine.limits.dependencies.contains(&wanted)
     }
 
     /// The last good versions that are held, each because its current version is rejected. Secrets

@@ -37,7 +37,7 @@ impl Base {
 
 fn document(kind: Kind, name: &str, spec: Value) -> Value {
     json!({
-        "apiVersion": "getambassador.io/v3alpha1",
+        "apiVersion": kind.stored_version(),
         "kind": kind.as_str(),
         "metadata": {"namespace": "default", "name": name, "labels": {"x": "x"}},
         "spec": spec,
@@ -59,6 +59,20 @@ fn host() -> Value {
 
 fn mapping() -> Value {
     json!({"hostname": "*", "prefix": "/a/", "service": "up"})
+}
+
+/// Limits that the gateway counts itself, each way.
+fn limits(kind: Kind) -> Vec<(&'static str, Value)> {
+    let tree = json!([{
+        "key": "k", "value": "v*",
+        "rate_limit": {"unit": "minute", "requests_per_unit": 5},
+    }]);
+    if kind == Kind::RateLimit {
+        let limit = json!({"pattern": [{"k": "v"}], "rate": 5, "unit": "minute"});
+        return vec![("plain", json!({"limits": [limit]}))];
+    }
+    let shared = json!({"enforcement": "shared", "store": {"service": "up"}, "descriptors": tree});
+    vec![("local", json!({"descriptors": tree})), ("shared", shared)]
 }
 
 fn service() -> Value {
@@ -124,6 +138,12 @@ pub(crate) fn bases(kind: Kind) -> Vec<Base> {
     };
     match kind {
         Kind::Listener => vec![base("plain", "l", listener(), frame(vec![]))],
+        Kind::RateLimitPolicy | Kind::RateLimit => {
+            let specs = limits(kind).into_iter();
+            specs
+                .map(|(name, spec)| base(name, "p", spec, frame(vec![])))
+                .collect()
+        }
         Kind::Host => vec![
             base("TLS", "h", host(), frame(vec![])),
             base(

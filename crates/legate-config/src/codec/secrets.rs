@@ -6,7 +6,9 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::hash::{Hash128, hex, unhex};
-use crate::secret::{CaBundle, Certificate, KeyForm, PrivateKey, RevocationList};
+use crate::secret::{
+    CaBundle, Certificate, Credential, KeyForm, Password, PrivateKey, RevocationList,
+};
 
 /// The form of a [`Certificate`].
 #[derive(Deserialize, Serialize)]
@@ -35,6 +37,16 @@ pub(super) struct AuthoritiesForm {
 pub(super) struct RevocationForm {
     #[serde(with = "ders")]
     lists: Vec<Vec<u8>>,
+}
+
+/// The form of a [`Credential`].
+#[derive(Deserialize, Serialize)]
+#[serde(remote = "Credential", deny_unknown_fields)]
+pub(super) struct CredentialForm {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    username: String,
+    #[serde(with = "password")]
+    password: Password,
 }
 
 /// DER bytes.
@@ -121,5 +133,37 @@ mod key {
             der: Der(der),
         } = Form::<Der<Vec<u8>>>::deserialize(deserializer)?;
         Ok(PrivateKey::from_parts(der, form, fingerprint))
+    }
+}
+
+mod password {
+    use super::{Der, Deserialize, Deserializer, Hash128, Password, Serialize, Serializer, de};
+
+    #[derive(Deserialize, Serialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form<D> {
+        // As with keys: who reads cannot make it again.
+        fingerprint: Hash128,
+        text: D,
+    }
+
+    pub(super) fn serialize<S: Serializer>(password: &Password, s: S) -> Result<S::Ok, S::Error> {
+        let form = Form {
+            fingerprint: password.fingerprint(),
+            text: Der(password.reveal().as_bytes()),
+        };
+        form.serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D>(deserializer: D) -> Result<Password, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        let Form {
+            fingerprint,
+            text: Der(text),
+        } = Form::<Der<Vec<u8>>>::deserialize(deserializer)?;
+        let text = String::from_utf8(text).map_err(de::Error::custom)?;
+        Ok(Password::from_parts(text, fingerprint))
     }
 }

@@ -7,17 +7,18 @@ use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::secrets::{AuthoritiesForm, CertificateForm, RevocationForm};
+use super::secrets::{AuthoritiesForm, CertificateForm, CredentialForm, RevocationForm};
 use crate::cluster::{Cluster, EndpointSet};
 use crate::hash::Hash128;
 use crate::key::{
-    CaKey, CertificateKey, ChainKey, ClusterKey, CrlKey, EndpointSetKey, ListenerKey, PolicyKey,
-    RouteKey, RouteSetKey, VirtualHostKey,
+    CaKey, CertificateKey, ChainKey, ClusterKey, CredentialKey, CrlKey, EndpointSetKey,
+    LimitDomainKey, ListenerKey, PolicyKey, RouteKey, RouteSetKey, VirtualHostKey,
 };
 use crate::listener::{FilterChain, Listener, VirtualHost};
 use crate::policy::PolicySet;
 use crate::route::{Route, RouteSet};
-use crate::secret::{CaBundle, Certificate, RevocationList};
+use crate::rules::LimitDomain;
+use crate::secret::{CaBundle, Certificate, Credential, RevocationList};
 use crate::snapshot::{Origin, Snapshot};
 use crate::table::{Entry, Table};
 
@@ -51,6 +52,10 @@ pub(super) struct SnapshotForm {
     ca_bundles: Table<CaKey, CaBundle>,
     #[serde(default, skip_serializing_if = "Table::is_empty", with = "self")]
     revocation_lists: Table<CrlKey, RevocationList>,
+    #[serde(default, skip_serializing_if = "Table::is_empty", with = "self")]
+    limits: Table<LimitDomainKey, LimitDomain>,
+    #[serde(default, skip_serializing_if = "Table::is_empty", with = "self")]
+    credentials: Table<CredentialKey, Credential>,
 }
 
 /// A value with a form in which all of it is written down. For most that is how it serialises; for
@@ -82,7 +87,8 @@ as_serialised!(
     Route,
     PolicySet,
     Cluster,
-    EndpointSet
+    EndpointSet,
+    LimitDomain
 );
 
 macro_rules! in_form {
@@ -102,7 +108,8 @@ macro_rules! in_form {
 in_form!(
     Certificate: CertificateForm,
     CaBundle: AuthoritiesForm,
-    RevocationList: RevocationForm
+    RevocationList: RevocationForm,
+    Credential: CredentialForm
 );
 
 #[derive(Serialize)]

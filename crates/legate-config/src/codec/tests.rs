@@ -1,3 +1,4 @@
+mod limits;
 mod sample;
 
 use super::*;
@@ -41,6 +42,8 @@ fn everything_comes_back() {
     same(&before.certificates, &after.certificates);
     same(&before.ca_bundles, &after.ca_bundles);
     same(&before.revocation_lists, &after.revocation_lists);
+    same(&before.limits, &after.limits);
+    same(&before.credentials, &after.credentials);
 }
 
 #[test]
@@ -59,7 +62,7 @@ fn keys_are_written_here_and_nowhere_else() {
     let shown = format!("{snapshot:?} {}", serde_json::to_string(&snapshot).unwrap());
     assert!(shown.contains("<redacted "));
     // In no form: digits, base64, a list of numbers.
-    for key in ["deadbeef", "3q2+7w", "222, 173", "222,173"] {
+    for key in ["deadbeef", "3q2+7w", "222, 173", "222,173", "-password"] {
         assert!(!shown.contains(key), "{key}");
     }
 }

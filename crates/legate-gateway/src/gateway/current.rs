@@ -12,6 +12,7 @@ use super::{Applied, GatewayOptions, ListenerState, LoadedConfig, ports};
 use crate::access_log::AccessLogs;
 use crate::config::{Builder, PortConfig, Rejected};
 use crate::http::context::Process;
+use crate::limit::{Limiter, Limits};
 use crate::metrics::Metrics;
 use crate::state_dir::{StateWriter, Stored};
 use crate::tls::{TlsStore, TlsTable};
@@ -52,6 +53,7 @@ pub(super) struct Serving {
     pub(super) ports: BTreeMap<ListenerKey, Arc<PortConfig>>,
     /// The side services that the workers stay connected to.
     warm: Arc<[Arc<ClusterHandle>]>,
+    limits: Arc<Limits>,
     generation: u64,
 }
 
@@ -121,6 +123,7 @@ impl Inner {
             rejected,
             ports: BTreeMap::new(),
             warm: built.warm,
+            limits: built.limits,
             generation: state.applied,
         });
         let sockets = self.bind_missing(state);
@@ -215,6 +218,7 @@ impl Inner {
                 key: key.clone(),
                 router: Arc::clone(&serving.router),
                 tls: Arc::clone(serving.tls.get(key).unwrap_or(&empty)),
+                limits: Arc::clone(&serving.limits),
                 metrics: self.metrics.listener(&entry.value.stats_prefix),
                 log,
                 server: crate::config::server_header(&http.server_name),
@@ -267,9 +271,9 @@ impl Inner {
 
 impl State {
     /// Nothing yet.
-    pub(super) fn new(upstreams: Arc<Upstreams>) -> Self {
+    pub(super) fn new(upstreams: Arc<Upstreams>, limiter: Arc<Limiter>) -> Self {
         Self {
-            builder: Builder::new(upstreams),
+            builder: Builder::new(upstreams, limiter),
             tls: TlsStore::new(),
             serving: None,
             bound: BTreeMap::new(),

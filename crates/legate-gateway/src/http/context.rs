@@ -11,6 +11,8 @@ use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
 use crate::drain::Lifecycle;
+use crate::limit::Limiter;
+use crate::limit::shared::Connections;
 use crate::metrics::Metrics;
 use crate::timers::Timers;
 use crate::upstream::{Warm, WorkerPool};
@@ -33,6 +35,8 @@ pub(crate) struct Process {
     pub(crate) peer: Option<PeerHook>,
     /// Numbers connections.
     pub(crate) connections: AtomicU64,
+    /// Counts limits.
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 /// What the connections of a worker share.
@@ -45,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) pool: Rc<WorkerPool>,
     /// The side services that the worker stays connected to.
     pub(crate) warm: Warm,
+    /// The worker's connections to stores of rate limits.
+    pub(crate) stores: Connections,
     /// The worker's counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Client connections that are open.
@@ -63,6 +69,7 @@ impl Context {
             timers: Timers::new(),
             pool: WorkerPool::new(),
             warm: Warm::default(),
+            stores: Connections::default(),
             metrics,
             open: Cell::new(0),
             max_open,

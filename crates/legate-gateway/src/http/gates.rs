@@ -3,7 +3,7 @@
 //!
 //! 1. external authorisation ([`check`]), after which the route is looked for again
 //! 2. CORS of the final route: preflights are answered here
-//! 3. limits that are counted in this process: [`admit`], which never waits
+//! 3. limits that we count: [`limits`], which waits only where a store has to be asked
 //! 4. limits that somebody else counts: [`rate_limit`]
 //!
 //! A request that nobody has to be asked about goes through [`enter`] only, which neither waits nor
@@ -18,6 +18,7 @@ use hyper::upgrade::OnUpgrade;
 use super::body::{RequestBody, ResponseBody};
 use super::check::{self, Held};
 use super::exchange::Exchange;
+use super::limits::{self, Known};
 use super::prepare::{self, Step};
 use super::proxy::note;
 use super::rate_limit;
@@ -61,7 +62,12 @@ pub(super) fn enter(exchange: &Rc<Exchange>, mut routed: Routed) -> Entered {
     if let Some(answer) = admit(exchange, &mut routed) {
         return Entered::Decided(Step::Answered(answer));
     }
-    if rate_limit::waits(exchange) {
+    let asked = match limits::admit(exchange, &mut routed) {
+        Known::Over(answer) => return Entered::Decided(Step::Answered(*answer)),
+        Known::Asked => true,
+        Known::Within => false,
+    };
+    if asked || rate_limit::waits(exchange) {
         return Entered::Waiting(Box::new(routed));
     }
     Entered::Decided(prepare::proceed(exchange, routed))
@@ -77,6 +83,9 @@ pub(super) async fn pass(exchange: &Rc<Exchange>, waiting: Waiting) -> Step {
             Entered::Waiting(routed) => routed,
         },
     };
+    if let Some(answer) = limits::ask(exchange, &mut routed).await {
+        return Step::Answered(answer);
+    }
     if let Some(answer) = rate_limit::ask(exchange, &mut routed).await {
         return Step::Answered(answer);
     }
@@ -120,8 +129,6 @@ async fn checked(exchange: &Rc<Exchange>, mut held: Box<Held>) -> Entered {
 }
 
 /// What is decided about a request with a final route on the spot; `Some` is its answer.
-///
-/// Limits that are counted in this process belong here, after CORS.
 fn admit(exchange: &Rc<Exchange>, routed: &mut Routed) -> Option<Response<ResponseBody>> {
     let Some(Target::Cluster { policy, .. }) = exchange.target() else {
         // It has no upstream, which is said when it would be sent.

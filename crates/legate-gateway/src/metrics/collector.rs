@@ -58,6 +58,7 @@ impl Collector for Metrics {
                 None,
             )?;
         self.encode_clusters(&mut encoder)?;
+        self.encode_limits(&mut encoder)?;
         self.encode_config(&mut encoder)
     }
 }

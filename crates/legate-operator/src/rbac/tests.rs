@@ -36,9 +36,11 @@ fn lines(rights: &Rights) -> Vec<String> {
     lines
 }
 
-const OBJECTS: [&str; 5] = [
-    "  getambassador.io/authservices,consulresolvers,hosts,kubernetesendpointresolvers,kubernetesserviceresolvers,listeners,logservices,mappings,modules,ratelimitservices,tcpmappings,tlscontexts,tracingservices * list,watch",
-    "  getambassador.io/authservices/status,consulresolvers/status,hosts/status,kubernetesendpointresolvers/status,kubernetesserviceresolvers/status,listeners/status,logservices/status,mappings/status,modules/status,ratelimitservices/status,tcpmappings/status,tlscontexts/status,tracingservices/status * patch",
+const OBJECTS: [&str; 7] = [
+    "  getambassador.io/authservices,consulresolvers,hosts,kubernetesendpointresolvers,kubernetesserviceresolvers,listeners,logservices,mappings,modules,ratelimits,ratelimitservices,tcpmappings,tlscontexts,tracingservices * list,watch",
+    "  getambassador.io/authservices/status,consulresolvers/status,hosts/status,kubernetesendpointresolvers/status,kubernetesserviceresolvers/status,listeners/status,logservices/status,mappings/status,modules/status,ratelimits/status,ratelimitservices/status,tcpmappings/status,tlscontexts/status,tracingservices/status * patch",
+    "  legate.dev/ratelimitpolicies * list,watch",
+    "  legate.dev/ratelimitpolicies/status * patch",
     "  /services * list,watch",
     "  discovery.k8s.io/endpointslices * list,watch",
     "  events.k8s.io/events * create,patch",
@@ -112,7 +114,12 @@ fn each_kind_is_there_and_two_instances_share_no_name() {
         assert_eq!(kinds.contains(kind), *kind != Kind::DevPortal, "{kind}");
     }
     for (kind, plural) in KINDS {
-        assert_eq!(plural, format!("{}s", kind.as_str().to_lowercase()));
+        let singular = kind.as_str().to_lowercase();
+        let expected = match singular.strip_suffix('y') {
+            Some(stem) => format!("{stem}ies"),
+            None => format!("{singular}s"),
+        };
+        assert_eq!(plural, expected);
     }
     let names = |id: &str, namespace: &str| -> Vec<String> {
         let mut rights = rights(Scope::Cluster, SecretScope::All);

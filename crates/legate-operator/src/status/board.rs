@@ -437,7 +437,7 @@ fn job(key: &ObjectKey, slot: &Slot, plan: Plan, dialect: Dialect) -> Job {
     let body = match method {
         Method::Apply => {
             let mut body = json!({
-                "apiVersion": super::writer::API_VERSION,
+                "apiVersion": key.kind.stored_version(),
                 "kind": key.kind.as_str(),
                 "metadata": {
                     "name": key.name,

@@ -105,7 +105,7 @@ impl Lab {
             status: old.and_then(|old| old.status.clone()),
         };
         let document = json!({
-            "apiVersion": "getambassador.io/v3alpha1", "kind": kind.as_str(),
+            "apiVersion": kind.stored_version(), "kind": kind.as_str(),
             "metadata": {
                 "namespace": key.namespace, "name": name, "uid": observed.uid,
                 "resourceVersion": observed.resource_version, "generation": observed.generation,

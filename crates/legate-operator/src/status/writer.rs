@@ -24,7 +24,6 @@ use crate::publish::{Batch, GatewayEvent};
 use legate_source::Observed;
 
 /// The version that status is written in.
-pub(super) const API_VERSION: &str = "getambassador.io/v3alpha1";
 /// The one field manager of all of it, whoever of the replicas writes.
 const MANAGER: &str = "legate";
 /// Longest time for one request.
@@ -324,10 +323,12 @@ fn tell(client: Client, post: Post) -> Told {
 
 /// Where objects of a kind are.
 fn resource(kind: Kind) -> ApiResource {
+    let api_version = kind.stored_version();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource {
-        group: "getambassador.io".to_owned(),
-        version: "v3alpha1".to_owned(),
-        api_version: API_VERSION.to_owned(),
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: api_version.to_owned(),
         kind: kind.as_str().to_owned(),
         plural: plural(kind),
     }
@@ -336,5 +337,8 @@ fn resource(kind: Kind) -> ApiResource {
 /// The kind's name in URLs.
 fn plural(kind: Kind) -> String {
     let singular = kind.as_str().to_ascii_lowercase();
-    format!("{singular}s")
+    match singular.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{singular}s"),
+    }
 }

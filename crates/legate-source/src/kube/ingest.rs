@@ -205,7 +205,7 @@ fn raw(kind: Kind, fields: &Map<String, Value>, written_as: WrittenAs) -> Option
     let raw = Raw {
         api_version: match written_as {
             WrittenAs::V1 | WrittenAs::V2 => "getambassador.io/v2",
-            _ => kinds::GROUP_VERSION,
+            _ => kinds::api_version(kind),
         },
         kind: kind.as_str(),
         metadata: kept.collect(),

@@ -5,8 +5,8 @@ use legate_api::Kind;
 
 use super::{KubeOptions, SecretAccess};
 
-/// Group and version that the group's kinds are watched in.
-pub(super) const GROUP_VERSION: &str = "getambassador.io/v3alpha1";
+/// Groups and versions that custom kinds are watched in.
+pub(super) const GROUP_VERSIONS: [&str; 2] = ["getambassador.io/v3alpha1", "legate.dev/v1alpha1"];
 
 /// Types of Secrets that no gateway serves and that clusters have many of.
 const NO_SUCH_SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token";
@@ -15,7 +15,7 @@ const NO_SUCH_SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/serv
 const NO_KUBE_SYSTEM: &str = "metadata.namespace!=kube-system";
 const KUBE_SYSTEM: &str = "kube-system";
 
-/// The group's kinds that are watched: all but DevPortal.
+/// The custom kinds that are watched: all but DevPortal.
 const CUSTOM: &[Kind] = &[
     Kind::Host,
     Kind::Listener,
@@ -28,6 +28,8 @@ const CUSTOM: &[Kind] = &[
     Kind::ConsulResolver,
     Kind::AuthService,
     Kind::RateLimitService,
+    Kind::RateLimit,
+    Kind::RateLimitPolicy,
     Kind::LogService,
     Kind::TracingService,
 ];
@@ -75,6 +77,8 @@ pub(super) fn plural(kind: Kind) -> &'static str {
         Kind::ConsulResolver => "consulresolvers",
         Kind::AuthService => "authservices",
         Kind::RateLimitService => "ratelimitservices",
+        Kind::RateLimit => "ratelimits",
+        Kind::RateLimitPolicy => "ratelimitpolicies",
         Kind::LogService => "logservices",
         Kind::TracingService => "tracingservices",
         Kind::DevPortal => "devportals",
@@ -91,7 +95,7 @@ pub(super) fn plural(kind: Kind) -> &'static str {
 
 /// The `apiVersion` that the kind is read in.
 pub(super) fn api_version(kind: Kind) -> &'static str {
-    kind.api_versions().first().copied().unwrap_or("v1")
+    kind.stored_version()
 }
 
 /// The kind as a resource of the API.

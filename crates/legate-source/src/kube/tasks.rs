@@ -129,13 +129,17 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// The plural names of the group's kinds that can be used.
+/// The plural names of custom kinds that can be used.
 async fn discover(client: &Client) -> Result<BTreeSet<String>, Fault> {
-    match client.list_api_group_resources(kinds::GROUP_VERSION).await {
-        Ok(list) => Ok(usable(list)),
-        Err(Error::Api(status)) if is_absent(&status) => Ok(BTreeSet::new()),
-        Err(error) => Err(Fault::of("get", &error)),
+    let mut all = BTreeSet::new();
+    for version in kinds::GROUP_VERSIONS {
+        match client.list_api_group_resources(version).await {
+            Ok(list) => all.extend(usable(list)),
+            Err(Error::Api(status)) if is_absent(&status) => {}
+            Err(error) => return Err(Fault::of("get", &error)),
+        }
     }
+    Ok(all)
 }
 
 /// Only this says that the whole group is not there.

@@ -99,7 +99,7 @@ pub(super) fn written_as(kind: Kind, spec: &Value, managed_fields: &Value) -> Ve
         version,
         doubtful: false,
     };
-    if kind == Kind::Listener || has_mark(spec) {
+    if matches!(kind, Kind::Listener | Kind::RateLimitPolicy) || has_mark(spec) {
         return certain(WrittenAs::V3Alpha1);
     }
     if let Some(version) = telling_fields(kind, spec) {

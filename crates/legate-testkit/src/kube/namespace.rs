@@ -14,8 +14,8 @@ use crate::certs::Pair;
 use crate::client::Error;
 use crate::origin::{Behaviour, Origin};
 
-/// API group of our kinds.
-const GROUP: &str = "getambassador.io/";
+/// API groups of our kinds.
+const GROUPS: [&str; 2] = ["getambassador.io/", "legate.dev/"];
 
 /// What most tests write.
 const VERSION: &str = "getambassador.io/v3alpha1";
@@ -222,7 +222,7 @@ impl Namespace {
     /// # Errors
     /// The API server's words.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Option<Value>, Error> {
-        self.server.get(VERSION, kind, &self.name, name).await
+        self.server.get(version(kind), kind, &self.name, name).await
     }
 
     /// Deletes an object of our group in this namespace.
@@ -230,7 +230,9 @@ impl Namespace {
     /// # Errors
     /// The API server's words.
     pub async fn delete(&self, kind: &str, name: &str) -> Result<(), Error> {
-        self.server.delete(VERSION, kind, &self.name, name).await
+        self.server
+            .delete(version(kind), kind, &self.name, name)
+            .await
     }
 
     /// Waits until a condition at the root of the status has this value at the object's current
@@ -261,7 +263,7 @@ impl Namespace {
         let ours = object
             .get("apiVersion")
             .and_then(Value::as_str)
-            .is_some_and(|version| version.starts_with(GROUP));
+            .is_some_and(|version| GROUPS.iter().any(|group| version.starts_with(group)));
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata
                 .entry("namespace")
@@ -273,6 +275,14 @@ impl Namespace {
             spec.entry("ambassador_id")
                 .or_insert_with(|| json!([self.id]));
         }
+    }
+}
+
+/// The version that a kind is read in.
+fn version(kind: &str) -> &'static str {
+    match kind {
+        "RateLimitPolicy" => "legate.dev/v1alpha1",
+        _ => VERSION,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use legate_compiler::{MissingRefs, Mode, Options};
-use legate_gateway::{GatewayOptions, PortMap, StateDirOptions};
+use legate_gateway::{GatewayOptions, LimitOptions, PortMap, StateDirOptions};
 use legate_operator::identity::Identity;
 use legate_runtime::logging::{self, Format, Level};
 use legate_runtime::signals::{Kind, Signals};
@@ -147,6 +147,11 @@ fn options(args: RunArgs, environment: &dyn Environment) -> Result<RunOptions, S
             drain_time: settings::drain_time(environment, args.kube),
             drain_delay: Duration::from_secs(args.drain_delay.unwrap_or(default_delay)),
             hostname: settings::hostname(),
+            limits: LimitOptions {
+                cells: args.ratelimit_cells,
+                store: args.ratelimit_store,
+                instance: ambassador_id.clone(),
+            },
             state_dir: args.state_dir.map(|path| StateDirOptions {
                 path,
                 ambassador_id,

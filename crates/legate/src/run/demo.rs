@@ -5,6 +5,7 @@
 //! and every substitution is named.
 
 mod curl;
+pub(super) mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -42,6 +43,11 @@ pub enum Substitution {
         /// The endpoint.
         address: SocketAddr,
     },
+    /// A Redis for shared rate limits.
+    Store {
+        /// Where it listens; `None` = none is installed.
+        address: Option<SocketAddr>,
+    },
     /// A self-signed certificate for a Secret.
     Certificate {
         /// `namespace/name` of the Secret.
@@ -71,6 +77,17 @@ impl fmt::Display for Substitution {
                 };
                 write!(f, "Service {name}: echo --as {role} on {address}")
             }
+            Self::Store {
+                address: Some(address),
+            } => write!(
+                f,
+                "Store of rate limits: redis-server on {address}; others share it with \
+                 --ratelimit-store {address}"
+            ),
+            Self::Store { address: None } => f.write_str(
+                "Store of rate limits: no redis-server is installed here, so each gateway counts for \
+                 itself",
+            ),
             Self::Endpoint { name, address } => write!(f, "Endpoint {address} of {name}: echo"),
             Self::Certificate { secret, names } => {
                 write!(

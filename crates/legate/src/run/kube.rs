@@ -105,6 +105,7 @@ pub(super) fn start(options: RunOptions, kube: KubeRun) -> Result<Running, Start
         substitutions: Vec::new(),
         admin,
         _demo: None,
+        _store: None,
     })
 }
 

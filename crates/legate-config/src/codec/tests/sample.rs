@@ -17,7 +17,7 @@ use crate::http::{
     AccessLog, AccessLogFormat, Compression, HttpSettings, IpMode, IpPolicy, IpRule, IpSource,
     JsonValue,
 };
-use crate::limit::{Label, Labels, RateLimit};
+use crate::limit::{Label, Labels};
 use crate::listener::{
     ChainMatch, ChainTls, ClientAuth, DownstreamTls, FilterChain, HostPattern, InsecureAction,
     Listener, SecurityModel, TlsVersion, VirtualHost,
@@ -37,7 +37,7 @@ use crate::template::Template;
 
 const KEY: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
 
-fn put<K: Ord + Clone + From<String>, T: Serialize>(
+pub(super) fn put<K: Ord + Clone + From<String>, T: Serialize>(
     table: &mut Table<K, T>,
     values: impl IntoIterator<Item = T>,
 ) {
@@ -370,14 +370,7 @@ fn policies(snapshot: &mut Snapshot) {
                 auth: Some(auth.clone()),
                 auth_context: vec![("k".into(), "v".into())],
                 labels: Some(Arc::new(labels())),
-                rate_limit: Some(Arc::new(RateLimit {
-                    name: "default/rl".into(),
-                    cluster: "key-0".into(),
-                    domain: "d".into(),
-                    timeout_ms: 20,
-                    deny_on_error: true,
-                    resource_exhausted: true,
-                })),
+                rate_limit: Some(Arc::new(super::limits::asked())),
                 priority: Priority::High,
                 retry: Some(Retry {
                     on: RetryOn::ServerError,
@@ -524,6 +517,7 @@ pub(super) fn everything() -> Snapshot {
     policies(&mut snapshot);
     clusters(&mut snapshot);
     secrets(&mut snapshot);
+    super::limits::limits(&mut snapshot);
     snapshot.root = snapshot.compute_root();
     snapshot
 }

@@ -10,7 +10,6 @@ use super::About;
 use crate::identity::Identity;
 use crate::status::conditions::bounded;
 use crate::status::merge::{News, Tone};
-use crate::status::writer::API_VERSION;
 
 /// Who reports.
 const CONTROLLER: &str = "getambassador.io/legate";
@@ -31,7 +30,7 @@ pub(super) fn event(
 ) -> Event {
     let regarding = match about {
         About::Object(key, uid) => ObjectReference {
-            api_version: Some(API_VERSION.to_owned()),
+            api_version: Some(key.kind.stored_version().to_owned()),
             kind: Some(key.kind.as_str().to_owned()),
             namespace: Some(key.namespace.clone()),
             name: Some(key.name.clone()),

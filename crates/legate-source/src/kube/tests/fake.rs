@@ -126,8 +126,10 @@ impl Script {
             return whole(status, &status_object(status));
         }
         let resource = path.split('?').next().unwrap_or_default();
-        if resource == "/apis/getambassador.io/v3alpha1" {
-            return whole(200, &discovery());
+        if let Some(version) = resource.strip_prefix("/apis/")
+            && kinds::GROUP_VERSIONS.contains(&version)
+        {
+            return whole(200, &discovery(version));
         }
         let plural = resource.rsplit('/').next().unwrap_or_default().to_owned();
         if path.contains("watch=true") {
@@ -158,17 +160,17 @@ pub(super) fn status_object(status: u16) -> Value {
         "message": format!("answered {status}"), "reason": "", "code": status})
 }
 
-fn discovery() -> Value {
+fn discovery(version: &str) -> Value {
     let resources: Vec<Value> = Kind::ALL
         .iter()
-        .filter(|kind| kind.is_ambassador())
+        .filter(|kind| kind.is_ambassador() && kinds::api_version(**kind) == version)
         .map(|kind| {
             json!({"name": kinds::plural(*kind), "singularName": "", "namespaced": true,
                 "kind": kind.as_str(), "verbs": ["create", "get", "list", "patch", "watch"]})
         })
         .collect();
     json!({"kind": "APIResourceList", "apiVersion": "v1",
-        "groupVersion": kinds::GROUP_VERSION, "resources": resources})
+        "groupVersion": version, "resources": resources})
 }
 
 /// The next update, which has to come.
