@@ -4,9 +4,11 @@
 //! test is pinned to the first core; load generator and origin share the second.
 
 mod one_route;
+mod policies;
 mod process;
 mod scale;
 mod table;
+mod versus;
 
 use std::net::SocketAddr;
 
@@ -23,7 +25,9 @@ struct Args {
 #[derive(Subcommand)]
 enum Bench {
     /// One route, HTTP/1.1 keep-alive, 64 connections, 200 B: Legate and Envoy, interleaved
-    OneRoute(one_route::Options),
+    OneRoute(versus::Options),
+    /// The same load, with and without JSON access log, rate limit and header edits
+    Policies(versus::Options),
     /// 10,000 Mappings: compile time, edit to served, last route against first
     Scale(scale::Options),
     /// The fixed-bytes origin, on its own
@@ -40,6 +44,7 @@ enum Bench {
 fn main() -> Result<()> {
     match Args::parse().bench {
         Bench::OneRoute(options) => one_route::run(&options),
+        Bench::Policies(options) => policies::run(&options),
         Bench::Scale(options) => scale::run(&options),
         Bench::Origin { listen, bytes } => {
             let runtime = tokio::runtime::Builder::new_current_thread()

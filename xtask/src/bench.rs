@@ -8,7 +8,7 @@ use crate::shell;
 /// Options of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Which benchmark (`one-route`, `scale`) and its options; none lists them
+    /// Which benchmark (`one-route`, `policies`, `scale`) and its options; none lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
