@@ -336,6 +336,15 @@ impl Gate {
         })
     }
 
+    /// The lines of a scrape whose names start so.
+    pub(crate) async fn metrics(&self, start: &str) -> Vec<String> {
+        let admin = self.running.admin().expect("an admin server");
+        let mut client = Client::connect(admin).await.unwrap();
+        let text = client.get("admin", "/metrics").await.unwrap().text();
+        let lines = text.lines().filter(|line| line.starts_with(start));
+        lines.map(str::to_owned).collect()
+    }
+
     /// New connections seem to come from the request's peer.
     pub(crate) fn set_peer(&self, request: &Request) {
         *self.peer.lock().unwrap() = request.peer;

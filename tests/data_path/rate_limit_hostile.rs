@@ -157,11 +157,13 @@ async fn connections_that_lead_nowhere() {
     is_an_error(nobody, "refuses").await;
 }
 
+type Answering = Box<dyn Fn() -> Response<Body> + Send + Sync>;
+
 #[tokio::test]
 async fn answers_that_are_none() {
     // `overall_code: 2` would be a refusal.
     let over = || framed(b"\x08\x02");
-    let cases: Vec<(&str, Box<dyn Fn() -> Response<Body> + Send + Sync>)> = vec![
+    let cases: Vec<(&str, Answering)> = vec![
         (
             "an HTTP status",
             Box::new(move || {

@@ -6,6 +6,7 @@
 
 mod clusters;
 mod collector;
+mod grpc;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use prometheus_client::registry::Registry;
 
 use crate::reply::{Flag, Flags};
 use crate::upstream::Upstreams;
+pub(crate) use grpc::{MethodCache, MethodMetrics, method_of};
 pub(crate) use shard::shard_index;
 use shard::{Counters, Sharded};
 
@@ -127,6 +129,7 @@ pub struct Metrics {
     state_writes: [AtomicU64; STATE_WRITES.len()],
     upstreams: OnceLock<Weak<Upstreams>>,
     clusters: RwLock<BTreeSet<String>>,
+    grpc: grpc::Methods,
 }
 
 impl fmt::Debug for Metrics {
@@ -155,6 +158,7 @@ impl Metrics {
             state_writes: Default::default(),
             upstreams: OnceLock::new(),
             clusters: RwLock::default(),
+            grpc: grpc::Methods::default(),
         })
     }
 
@@ -187,6 +191,13 @@ impl Metrics {
     /// Shows a cluster with zeros, before anything was sent to it.
     pub fn announce_cluster(&self, name: &str) {
         self.clusters.write().insert(name.to_owned());
+    }
+
+    /// Shows a gRPC method with all that is counted of it, before anything was.
+    pub fn announce_grpc_method(&self, cluster: &str, service: &str, method: &str) {
+        let names = [cluster, service, method];
+        let method = self.grpc.method(names, false, self.shards);
+        method.announce();
     }
 
     /// A response came from an upstream.

@@ -152,6 +152,12 @@ pub(crate) fn bases(kind: Kind) -> Vec<Base> {
             json!({"config": {"server_name": "base"}}),
             frame(vec![]),
         )],
+        Kind::RateLimitService => {
+            let counted = json!({"hostname": "*", "prefix": "/l/", "service": "up",
+                                 "labels": {"ambassador": [{"g": ["x"]}]}});
+            let counted = document(Kind::Mapping, "counted", counted);
+            vec![base("labels", "o", least(kind), frame(vec![counted]))]
+        }
         Kind::KubernetesEndpointResolver | Kind::KubernetesServiceResolver => {
             let user = json!({"hostname": "*", "prefix": "/r/", "service": "up", "resolver": "r"});
             let user = document(Kind::Mapping, "user", user);

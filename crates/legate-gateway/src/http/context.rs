@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
 use crate::drain::Lifecycle;
-use crate::metrics::Metrics;
+use crate::metrics::{MethodCache, Metrics};
 use crate::timers::Timers;
 use crate::upstream::{Warm, WorkerPool};
 
@@ -47,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) warm: Warm,
     /// The worker's counters.
     pub(crate) metrics: Arc<Metrics>,
+    /// Counters of gRPC methods that the worker knows.
+    pub(crate) methods: MethodCache,
     /// Client connections that are open.
     pub(crate) open: Cell<usize>,
     /// Most client connections that may be open.
@@ -64,6 +66,7 @@ impl Context {
             pool: WorkerPool::new(),
             warm: Warm::default(),
             metrics,
+            methods: MethodCache::default(),
             open: Cell::new(0),
             max_open,
             copies: Cell::new(0),

@@ -67,6 +67,7 @@ impl Collector for Metrics {
                 None,
             )?;
         self.encode_clusters(&mut encoder)?;
+        self.grpc.encode(&mut encoder)?;
         self.encode_config(&mut encoder)
     }
 }

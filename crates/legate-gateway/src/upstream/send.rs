@@ -41,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) bodyless: bool,
     /// In: which circuit breakers count it.
     pub(crate) priority: Priority,
+    /// In: most bytes of the body that are kept for another attempt; `None` = 1 MiB.
+    pub(crate) most_kept: Option<usize>,
     /// Out: the last outcome would have been retried, but the retries are spent.
     pub(crate) exhausted: bool,
     /// Out: the last outcome would have been retried, but the circuit breaker refused.
