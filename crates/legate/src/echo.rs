@@ -1,5 +1,7 @@
 //! `legate echo`: the demo backend of examples and tests (design §6.1).
 
+mod grpc;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -106,6 +109,17 @@ struct Backend {
 }
 
 async fn answer(
+    backend: Arc<Backend>,
+    request: Request<Incoming>,
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
+    if backend.role.is_none() && grpc::is_call(request.headers()) {
+        return Ok(grpc::answer(request).map(BodyExt::boxed_unsync));
+    }
+    let response = plain(backend, request).await?;
+    Ok(response.map(BodyExt::boxed_unsync))
+}
+
+async fn plain(
     backend: Arc<Backend>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -8,6 +8,8 @@
 
 #[path = "examples/policies.rs"]
 mod policies;
+#[path = "examples/protocols.rs"]
+mod protocols;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
