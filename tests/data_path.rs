@@ -9,6 +9,8 @@
 
 #[path = "data_path/harness.rs"]
 mod harness;
+#[path = "data_path/tonic_echo.rs"]
+mod tonic_echo;
 #[path = "data_path/wire.rs"]
 mod wire;
 
@@ -30,6 +32,10 @@ mod auth_grpc_faults;
 mod balancing;
 #[path = "data_path/breakers.rs"]
 mod breakers;
+#[path = "data_path/buffering.rs"]
+mod buffering;
+#[path = "data_path/canary.rs"]
+mod canary;
 #[path = "data_path/compression.rs"]
 mod compression;
 #[path = "data_path/cors.rs"]
@@ -42,6 +48,14 @@ mod ejection;
 mod faults;
 #[path = "data_path/groups.rs"]
 mod groups;
+#[path = "data_path/grpc.rs"]
+mod grpc;
+#[path = "data_path/grpc_bridge.rs"]
+mod grpc_bridge;
+#[path = "data_path/grpc_stats.rs"]
+mod grpc_stats;
+#[path = "data_path/grpc_web.rs"]
+mod grpc_web;
 #[path = "data_path/headers.rs"]
 mod headers;
 #[path = "data_path/health_checks.rs"]
@@ -56,6 +70,8 @@ mod hostile_http2;
 mod hostile_slow;
 #[path = "data_path/hostile_upstream.rs"]
 mod hostile_upstream;
+#[path = "data_path/http10.rs"]
+mod http10;
 #[path = "data_path/identity.rs"]
 mod identity;
 #[path = "data_path/limits.rs"]
@@ -94,3 +110,5 @@ mod streams;
 mod timeouts;
 #[path = "data_path/tls.rs"]
 mod tls;
+#[path = "data_path/websocket.rs"]
+mod websocket;

@@ -373,6 +373,13 @@ impl Gate {
             .await
     }
 
+    /// The lines of a scrape whose names start so.
+    pub(crate) async fn metrics(&self, start: &str) -> Vec<String> {
+        let text = self.page("/metrics").await;
+        let lines = text.lines().filter(|line| line.starts_with(start));
+        lines.map(str::to_owned).collect()
+    }
+
     /// New connections seem to come from the request's peer.
     pub(crate) fn set_peer(&self, request: &Request) {
         *self.peer.lock().unwrap() = request.peer;

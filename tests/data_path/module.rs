@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use legate_testkit::Behaviour;
+use bytes::Bytes;
+use legate_testkit::{Behaviour, Client};
 
 use crate::harness::{base, empty, manifest, short, upstream_header};
 
@@ -199,4 +200,36 @@ async fn md_15() {
         .check(&[("/g/", "g:/")])
         .await;
     gate.diagnoses(&["E-MAP-REGEX"]);
+}
+
+/// Header names with underscores (spec/services §5.6), which the harness cannot write.
+#[tokio::test]
+async fn headers_with_underscores() {
+    for (action, status, seen) in [
+        ("ALLOW", 200, true),
+        ("DROP_HEADER", 200, false),
+        ("REJECT_REQUEST", 400, false),
+    ] {
+        let gate = base()
+            .module(&format!("headers_with_underscores_action: {action}"))
+            .map("a", "prefix: /")
+            .start()
+            .await;
+        gate.diagnoses(&[]);
+        for mut client in [
+            Client::connect(gate.address(8080)).await.unwrap(),
+            Client::connect_h2c(gate.address(8080)).await.unwrap(),
+        ] {
+            let headers = [("x_user", "admin"), ("x-user", "ann")];
+            let asked = client.request("GET", "t", "/", &headers, Bytes::new());
+            let answer = asked.await.unwrap();
+            assert_eq!(answer.status, status, "{action}");
+            if status == 200 {
+                assert_eq!(upstream_header(&answer, "x-user"), ["ann"]);
+                assert_eq!(upstream_header(&answer, "x_user").len(), usize::from(seen));
+            } else {
+                assert!(answer.body.is_empty());
+            }
+        }
+    }
 }

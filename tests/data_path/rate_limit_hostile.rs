@@ -160,8 +160,6 @@ async fn connections_that_lead_nowhere() {
     is_an_error(nobody, "refuses").await;
 }
 
-/// What a service says.
-type Says = Box<dyn Fn() -> Response<Body> + Send + Sync>;
 
 #[tokio::test]
 async fn answers_that_are_none() {

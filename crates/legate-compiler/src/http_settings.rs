@@ -28,6 +28,11 @@ pub(crate) fn http_settings(module: &ModuleSettings, listener: &ListenerSpec) ->
         idle_timeout_ms: module.listener_idle_timeout_ms,
         ip_policy: module.ip_policy.clone(),
         compression: module.compression.clone(),
+        grpc: module.grpc.clone(),
+        http10: module.http10,
+        underscores: module.underscores,
+        max_request_bytes: module.max_request_bytes,
+        buffer_limit_bytes: module.buffer_limit_bytes,
         access_log: module.access_log.clone(),
     }
 }

@@ -4,8 +4,10 @@
 //! Not here: what the settings do. The `tls` Module (§3.15) is only reported.
 
 mod access_log;
+mod buffer;
 mod cors;
 mod defaults;
+mod grpc;
 mod gzip;
 mod ip;
 mod keys;
@@ -22,7 +24,7 @@ use std::collections::BTreeMap;
 use legate_api::{AddedHeader, Body, LabelSpecifier, ObjectKey};
 use legate_config::Diagnostic;
 use legate_config::cluster::{Breakers, TcpKeepalive};
-use legate_config::http::{AccessLog, Compression, IpPolicy};
+use legate_config::http::{AccessLog, Compression, GrpcSettings, IpPolicy, Underscores};
 use legate_config::policy::{CorsPolicy, Retry};
 
 use crate::lower::Balance;
@@ -58,6 +60,16 @@ pub(crate) struct ModuleSettings {
     pub(crate) ip_policy: Option<IpPolicy>,
     /// `gzip`
     pub(crate) compression: Option<Compression>,
+    /// `enable_grpc_web`, `enable_grpc_http11_bridge`, `grpc_stats`
+    pub(crate) grpc: GrpcSettings,
+    /// `enable_http10`
+    pub(crate) http10: bool,
+    /// `headers_with_underscores_action`
+    pub(crate) underscores: Underscores,
+    /// `buffer.max_request_bytes`, if set.
+    pub(crate) max_request_bytes: Option<u64>,
+    /// `buffer_limit_bytes`
+    pub(crate) buffer_limit_bytes: u32,
     /// `envoy_log_type`, `envoy_log_format`, `envoy_log_path`
     pub(crate) access_log: AccessLog,
     /// `enable_ipv4`: default of Mappings.
@@ -148,6 +160,11 @@ impl Default for ModuleSettings {
             listener_idle_timeout_ms: 3_600_000,
             ip_policy: None,
             compression: None,
+            grpc: GrpcSettings::default(),
+            http10: false,
+            underscores: Underscores::Allow,
+            max_request_bytes: None,
+            buffer_limit_bytes: buffer::DEFAULT_LIMIT,
             access_log: access_log::default_log(),
             enable_ipv4: true,
             enable_ipv6: false,

@@ -51,6 +51,23 @@ pub struct HttpSettings {
     /// Which responses are compressed; `None` = none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// Other ways to speak gRPC, and its statistics.
+    #[serde(skip_serializing_if = "GrpcSettings::is_default")]
+    pub grpc: GrpcSettings,
+    /// Whether HTTP/1.0 is spoken; otherwise it is 426.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub http10: bool,
+    /// What becomes of request headers with `_` in their names.
+    #[serde(skip_serializing_if = "Underscores::is_allow")]
+    pub underscores: Underscores,
+    /// Most bytes of a request's body, which is then collected before it is sent; `None` = bodies are
+    /// streamed, however long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_request_bytes: Option<u64>,
+    /// Most bytes that are kept of one body: for another attempt, for a check, or because its length
+    /// must be known.
+    #[serde(skip_serializing_if = "default::buffer_limit_bytes")]
+    pub buffer_limit_bytes: u32,
     /// The access log.
     #[serde(skip_serializing_if = "default::access_log")]
     pub access_log: AccessLog,
@@ -72,6 +89,11 @@ impl Default for HttpSettings {
             idle_timeout_ms: 3_600_000,
             ip_policy: None,
             compression: None,
+            grpc: GrpcSettings::default(),
+            http10: false,
+            underscores: Underscores::Allow,
+            max_request_bytes: None,
+            buffer_limit_bytes: 1024 * 1024,
             access_log: AccessLog::default(),
         }
     }
@@ -113,8 +135,34 @@ mod default {
         *value == HttpSettings::default().idle_timeout_ms
     }
 
+    pub(super) fn buffer_limit_bytes(value: &u32) -> bool {
+        *value == HttpSettings::default().buffer_limit_bytes
+    }
+
     pub(super) fn access_log(value: &AccessLog) -> bool {
         *value == AccessLog::default()
+    }
+}
+
+/// What becomes of request headers with `_` in their names (spec/services §5.6): there are servers that
+/// take them for the same with `-`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Underscores {
+    /// They go upstream.
+    #[default]
+    Allow,
+    /// The request is refused.
+    Reject,
+    /// They are removed.
+    Drop,
+}
+
+impl Underscores {
+    /// Whether it is the default.
+    #[must_use]
+    pub fn is_allow(&self) -> bool {
+        *self == Self::Allow
     }
 }
 
@@ -136,6 +184,60 @@ pub struct Compression {
     /// Whether the upstream does not see the client's `accept-encoding`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hide_accept_encoding: bool,
+}
+
+/// gRPC for clients that do not speak it natively, and its statistics (spec/services §3.13).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GrpcSettings {
+    /// Whether gRPC-Web is translated.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub web: bool,
+    /// Whether gRPC over HTTP/1.1 gets its trailers as headers.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub http1_bridge: bool,
+    /// What is counted; `None` = nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stats: Option<GrpcStats>,
+}
+
+impl GrpcSettings {
+    /// Whether nothing differs from the default.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Which gRPC methods are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcStats {
+    /// Which.
+    pub methods: GrpcMethods,
+    /// Whether the time that upstreams take is measured too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub upstream_time: bool,
+}
+
+/// A choice of gRPC methods.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum GrpcMethods {
+    /// All, up to a number of them.
+    All,
+    /// These, sorted.
+    Listed(Vec<GrpcMethod>),
+}
+
+/// A gRPC method.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcMethod {
+    /// The service with its package.
+    pub service: String,
+    /// The method.
+    pub name: String,
 }
 
 /// IP lists, applied to every request before routing; denied is 403 (spec/services §3.17).

@@ -8,20 +8,23 @@
 //! - [`stream`], [`watch`]: the byte stream of a connection, and its deadlines; [`frames`]: where
 //!   headers begin and end in HTTP/2
 //! - [`h1`], [`h2`]: hyper's state machines under those deadlines
-//! - [`proxy`]: the pipeline; [`route`] decides, [`gates`] let pass or stop, among them [`check`]
-//!   and [`rate_limit`],
-//!   [`prepare`] makes what is sent, [`respond`] makes the response, [`body`] streams, [`upgrade`]
-//!   goes on after a 101, [`record`] is written at the end
+//! - [`proxy`]: the pipeline; [`route`] decides, [`gates`] let pass or stop, among them [`check`],
+//!   [`rate_limit`] and [`collect`], [`prepare`] makes what is sent, [`respond`] makes the response,
+//!   [`body`] streams, [`grpc`] translates and counts calls, [`bridge`] collects responses,
+//!   [`upgrade`] goes on after a 101, [`record`] is written at the end
 
 mod affinity;
 mod body;
+mod bridge;
 mod check;
+mod collect;
 pub(crate) mod conn;
 pub(crate) mod context;
 mod encode;
 mod exchange;
 mod frames;
 mod gates;
+mod grpc;
 pub(crate) mod h1;
 pub(crate) mod h2;
 mod limits;

@@ -16,6 +16,7 @@
 //! - `reply`: every response that we make ourselves; `error`: why
 //! - `access_log`, [`metrics`]: what happened
 //! - [`state_dir`]: the last good config on disk
+//! - `framing`: messages of gRPC and gRPC-Web as bytes
 //! - `gather`, `crypto`: what both sides of a connection share
 //! - `config`: the run-time form of a snapshot; `timers`: deadlines of a worker; `drain`: readiness
 //! - `clock`: the time, read once per turn of a connection's task
@@ -26,6 +27,7 @@ mod config;
 mod crypto;
 mod drain;
 mod error;
+mod framing;
 pub mod gateway;
 mod gather;
 mod grpc;

@@ -9,6 +9,7 @@ mod clusters;
 mod collector;
 mod endpoints;
 mod limits;
+mod grpc;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use crate::limit::Limiter;
 use crate::reply::{Flag, Flags};
 use crate::upstream::Upstreams;
 pub(crate) use auth::{AuthCounters, AuthResult};
+pub(crate) use grpc::{MethodCache, MethodMetrics, method_of};
 pub(crate) use shard::shard_index;
 use shard::{Counters, Sharded};
 
@@ -104,6 +106,7 @@ pub struct Metrics {
     upstreams: OnceLock<Weak<Upstreams>>,
     limiter: OnceLock<Weak<Limiter>>,
     clusters: RwLock<BTreeSet<String>>,
+    grpc: grpc::Methods,
 }
 
 impl fmt::Debug for Metrics {
@@ -132,6 +135,7 @@ impl Metrics {
             upstreams: OnceLock::new(),
             limiter: OnceLock::new(),
             clusters: RwLock::default(),
+            grpc: grpc::Methods::default(),
         })
     }
 
@@ -169,6 +173,13 @@ impl Metrics {
     /// Shows a cluster with zeros, before anything was sent to it.
     pub fn announce_cluster(&self, name: &str) {
         self.clusters.write().insert(name.to_owned());
+    }
+
+    /// Shows a gRPC method with all that is counted of it, before anything was.
+    pub fn announce_grpc_method(&self, cluster: &str, service: &str, method: &str) {
+        let names = [cluster, service, method];
+        let method = self.grpc.method(names, false, self.shards);
+        method.announce();
     }
 
     /// A response came from an upstream.

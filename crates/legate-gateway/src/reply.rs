@@ -164,6 +164,16 @@ impl Reply {
         .closing()
     }
 
+    /// A header with `_` in its name, where these are refused.
+    pub(crate) fn unexpected_underscore(http2: bool) -> Self {
+        let details = if http2 {
+            "http2.unexpected_underscore"
+        } else {
+            "http1.unexpected_underscore"
+        };
+        Self::new(StatusCode::BAD_REQUEST, "", Flag::ProtocolError, details).closing()
+    }
+
     /// No `Host` header.
     pub(crate) fn missing_host() -> Self {
         Self::plain(StatusCode::BAD_REQUEST, "missing_host_header")
@@ -252,6 +262,16 @@ impl Reply {
             "request_payload_too_large",
         )
         .closing()
+    }
+
+    /// The response is longer than what may be kept of it.
+    pub(crate) fn response_too_large() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal Server Error",
+            Flags::NONE,
+            "response_payload_too_large",
+        )
     }
 
     /// The request is over a limit; the body itself follows.

@@ -76,6 +76,7 @@ fn metrics() -> String {
     let gateway = legate_gateway::metrics::Metrics::new(1);
     gateway.announce_listener("namespace/listener");
     gateway.announce_cluster("cluster");
+    gateway.announce_grpc_method("cluster", "package.Service", "Method");
     registry.register(|registry| gateway.register(registry));
     let control = ControlMetrics::new();
     show_each(&control);

@@ -2,6 +2,7 @@
 
 mod auth_grpc;
 mod rate_limit;
+mod grpc;
 
 use std::convert::Infallible;
 use std::io;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -130,6 +132,17 @@ struct Backend {
 }
 
 async fn answer(
+    backend: Arc<Backend>,
+    request: Request<Incoming>,
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
+    if backend.role.is_none() && grpc::is_call(request.headers()) {
+        return Ok(grpc::answer(request).map(BodyExt::boxed_unsync));
+    }
+    let response = plain(backend, request).await?;
+    Ok(response.map(BodyExt::boxed_unsync))
+}
+
+async fn plain(
     backend: Arc<Backend>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -16,6 +16,8 @@ mod policies;
 mod quickstart;
 #[path = "examples/rate_limits.rs"]
 mod rate_limits;
+#[path = "examples/protocols.rs"]
+mod protocols;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -173,7 +173,7 @@ pub(super) fn read<'a>(
         } else {
             add_headers(spec, report)
         },
-        body: body(spec, report),
+        body: body(spec, report).map(|body| within(body, module, report)),
         allow_on_error: spec.failure_mode_allow == Some(true),
         status_on_error: status_on_error(spec, report),
     };
@@ -281,6 +281,22 @@ fn body(spec: &AuthServiceSpec, report: &mut Report) -> Option<AuthBody> {
         max_bytes,
         allow_partial: include.allow_partial,
     })
+}
+
+/// A check gets no more of a body than may be kept of it.
+fn within(body: AuthBody, module: &ModuleSettings, report: &mut Report) -> AuthBody {
+    let limit = u64::from(module.buffer_limit_bytes).max(1);
+    if body.max_bytes > limit {
+        report.ignored(
+            codes::W_IGNORED,
+            "spec.include_body.max_bytes",
+            format!("no more than {limit} bytes of a body are kept: see `buffer_limit_bytes` of the Module"),
+        );
+    }
+    AuthBody {
+        max_bytes: body.max_bytes.min(limit),
+        ..body
+    }
 }
 
 fn path_prefix(spec: &AuthServiceSpec, report: &mut Report) -> String {

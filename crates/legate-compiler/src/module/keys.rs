@@ -1,10 +1,13 @@
 //! Every key of the `ambassador` Module (spec/routing §5).
 
 use legate_config::cluster::TcpKeepalive;
+use legate_config::http::Underscores;
 use serde_json::{Map, Value};
 
 use super::read::{Report, Section};
-use super::{ModuleSettings, access_log, cors, defaults, gzip, ip, labels, probes, upstream};
+use super::{
+    ModuleSettings, access_log, buffer, cors, defaults, grpc, gzip, ip, labels, probes, upstream,
+};
 use crate::codes;
 
 pub(super) const ALIVE_PREFIX: &str = "/ambassador/v0/check_alive";
@@ -46,11 +49,11 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("x_forwarded_proto_redirect", Ignored("use `requestPolicy.insecure.action` of the Host")),
     ("service_port", Ignored("use a Listener")),
     ("server_name", Honoured),
-    ("enable_http10", Unsupported(False)),
+    ("enable_http10", Honoured),
     ("proper_case", Unsupported(False)),
     ("header_case_overrides", Unsupported(Always)),
     ("allow_chunked_length", Silent),
-    ("headers_with_underscores_action", Unsupported(Special)),
+    ("headers_with_underscores_action", Honoured),
     ("max_request_headers_kb", Honoured),
     ("merge_slashes", Honoured),
     ("reject_requests_with_escaped_slashes", Honoured),
@@ -60,7 +63,7 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("listener_idle_timeout_ms", Honoured),
     ("forward_client_cert_details", Unsupported(Text("SANITIZE"))),
     ("set_current_client_cert_details", Unsupported(Always)),
-    ("buffer_limit_bytes", Unsupported(Always)),
+    ("buffer_limit_bytes", Honoured),
     ("enable_ipv4", Honoured),
     ("enable_ipv6", Honoured),
     ("runtime_flags", Ignored("they are Envoy's own")),
@@ -85,10 +88,10 @@ pub(super) const KEYS: &[(&str, Treatment)] = &[
     ("ip_deny", Honoured),
     ("lua_scripts", Unsupported(Special)),
     ("gzip", Honoured),
-    ("buffer", Unsupported(Always)),
-    ("grpc_stats", Unsupported(Always)),
-    ("enable_grpc_web", Unsupported(False)),
-    ("enable_grpc_http11_bridge", Unsupported(False)),
+    ("buffer", Honoured),
+    ("grpc_stats", Honoured),
+    ("enable_grpc_web", Honoured),
+    ("enable_grpc_http11_bridge", Honoured),
     ("error_response_overrides", Unsupported(Always)),
     ("outlier_detection", Honoured),
     // §5.4
@@ -121,6 +124,10 @@ pub(super) fn read(config: Section<'_>, settings: &mut ModuleSettings, report: &
     settings.cors = cors::cors(config, report);
     labels::labels(config, settings, report);
     settings.compression = gzip::gzip(config, report);
+    settings.grpc = grpc::grpc(config, report);
+    settings.underscores = underscores(config, report);
+    settings.max_request_bytes = buffer::max_request_bytes(config, report);
+    settings.buffer_limit_bytes = buffer::limit(config, report);
     settings.access_log = access_log::access_log(config, report);
     let (mapping_defaults, namespacing) = defaults::defaults(config, report);
     settings.defaults = mapping_defaults;
@@ -160,23 +167,11 @@ fn diagnose(config: Section<'_>, name: &str, report: &mut Report<'_>) {
 /// Keys that are not honoured, with more to say about them than that.
 fn special(name: &str, value: &Value, path: &str, report: &mut Report<'_>) {
     match name {
-        "headers_with_underscores_action" => match value.as_str() {
-            Some("ALLOW") => {}
-            // What it protects from happens, so that is an error.
-            Some("REJECT_REQUEST" | "DROP_HEADER") => report.ignored_with(
-                codes::E_UNSUPPORTED,
-                path,
-                "header names with underscores are let through: this is not supported yet",
-            ),
-            _ => report.bad(
-                path,
-                "it must be ALLOW, REJECT_REQUEST or DROP_HEADER; ALLOW applies",
-            ),
-        },
         "lua_scripts" => report.ignored_with(
             codes::E_POLICY_LUA,
             path,
-            "Lua scripts are not run; everything else of the Module applies",
+            "Lua scripts are not run, everything else of the Module applies; an AuthService can \
+             refuse requests and change their headers, see docs/authorisation.md",
         ),
         "diagnostics" => diagnostics_page(value, path, report),
         "regex_type" if value.as_str() == Some("unsafe") => {
@@ -201,6 +196,22 @@ fn diagnostics_page(value: &Value, path: &str, report: &mut Report<'_>) {
     }
 }
 
+fn underscores(config: Section<'_>, report: &mut Report<'_>) -> Underscores {
+    const NAME: &str = "headers_with_underscores_action";
+    match config.get(NAME).map(Value::as_str) {
+        None | Some(Some("ALLOW")) => Underscores::Allow,
+        Some(Some("REJECT_REQUEST")) => Underscores::Reject,
+        Some(Some("DROP_HEADER")) => Underscores::Drop,
+        Some(_) => {
+            report.bad(
+                &config.path_of(NAME),
+                "it must be ALLOW, REJECT_REQUEST or DROP_HEADER; ALLOW applies",
+            );
+            Underscores::Allow
+        }
+    }
+}
+
 fn connection(config: Section<'_>, settings: &mut ModuleSettings, report: &mut Report<'_>) {
     for (name, field) in [
         ("use_remote_address", &mut settings.use_remote_address),
@@ -217,6 +228,7 @@ fn connection(config: Section<'_>, settings: &mut ModuleSettings, report: &mut R
             "preserve_external_request_id",
             &mut settings.preserve_external_request_id,
         ),
+        ("enable_http10", &mut settings.http10),
         ("enable_ipv4", &mut settings.enable_ipv4),
         ("enable_ipv6", &mut settings.enable_ipv6),
         ("add_linkerd_headers", &mut settings.add_linkerd_headers),

@@ -13,7 +13,7 @@ use rand::{RngCore, SeedableRng};
 use crate::drain::Lifecycle;
 use crate::limit::Limiter;
 use crate::limit::shared::Connections;
-use crate::metrics::Metrics;
+use crate::metrics::{MethodCache, Metrics};
 use crate::timers::Timers;
 use crate::upstream::{Warm, WorkerPool};
 
@@ -53,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) stores: Connections,
     /// The worker's counters.
     pub(crate) metrics: Arc<Metrics>,
+    /// Counters of gRPC methods that the worker knows.
+    pub(crate) methods: MethodCache,
     /// Client connections that are open.
     pub(crate) open: Cell<usize>,
     /// Most client connections that may be open.
@@ -71,6 +73,7 @@ impl Context {
             warm: Warm::default(),
             stores: Connections::default(),
             metrics,
+            methods: MethodCache::default(),
             open: Cell::new(0),
             max_open,
             copies: Cell::new(0),

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use legate_router::Row;
 
 use super::conn::Conn;
+use super::grpc::GrpcState;
 use super::port::Serving;
 use super::rate_limit::Headers;
 use super::record::Record;
@@ -43,6 +44,8 @@ pub(crate) struct Exchange {
     pub(crate) from_limits: RefCell<Headers>,
     /// The content coding that the client prefers, where responses may be compressed.
     pub(crate) coding: Cell<Option<Coding>>,
+    /// What there is to know where it is gRPC.
+    pub(crate) grpc: GrpcState,
     alarm: Alarm,
     started: Instant,
     /// When external authorisation let the request pass: its time is not the route's.
@@ -87,6 +90,7 @@ impl Exchange {
             affinity: RefCell::default(),
             from_limits: RefCell::default(),
             coding: Cell::new(None),
+            grpc: GrpcState::default(),
             alarm: Alarm::new(&conn.context.timers),
             started,
             passed: Cell::new(None),
@@ -229,6 +233,16 @@ impl Exchange {
         record.capture_response(&self.serving.config.log, headers);
     }
 
+    /// Notes the trailers of the response.
+    pub(crate) fn trailers(&self, trailers: &HeaderMap) {
+        let mut record = self.record.borrow_mut();
+        record.capture_trailers(&self.serving.config.log, trailers);
+        drop(record);
+        if let Some(call) = self.grpc.call() {
+            call.trailers(trailers);
+        }
+    }
+
     /// Adds a flag.
     pub(crate) fn flag(&self, flags: impl Into<Flags>) {
         self.record.borrow_mut().flag(flags.into());
@@ -262,6 +276,11 @@ impl Exchange {
             response_began: self.response_began.get(),
             ended: now,
         };
+        if let (Some(call), Some(_), Some(ended)) =
+            (self.grpc.call(), times.response_began, times.request_ended)
+        {
+            call.took(now.saturating_duration_since(ended));
+        }
         let record = self.record.borrow();
         record.write(self, &times, [self.received.get(), self.sent.get()]);
     }

@@ -5,6 +5,7 @@
 //! 2. CORS of the final route: preflights are answered here
 //! 3. limits that we count: [`limits`], which waits only where a store has to be asked
 //! 4. limits that somebody else counts: [`rate_limit`]
+//! 5. the body, where it is collected first: [`collect`]. Nobody who is refused makes us do so
 //!
 //! A request that nobody has to be asked about goes through [`enter`] only, which neither waits nor
 //! allocates. All others wait in a [`Waiting`], and are taken on by [`pass`].
@@ -17,6 +18,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::body::{RequestBody, ResponseBody};
 use super::check::{self, Held};
+use super::collect;
 use super::exchange::Exchange;
 use super::limits::{self, Known};
 use super::prepare::{self, Step};
@@ -67,7 +69,7 @@ pub(super) fn enter(exchange: &Rc<Exchange>, mut routed: Routed) -> Entered {
         Known::Asked => true,
         Known::Within => false,
     };
-    if asked || rate_limit::waits(exchange) {
+    if asked || rate_limit::waits(exchange) || collect::waits(exchange, &routed) {
         return Entered::Waiting(Box::new(routed));
     }
     Entered::Decided(prepare::proceed(exchange, routed))
@@ -88,6 +90,9 @@ pub(super) async fn pass(exchange: &Rc<Exchange>, waiting: Waiting) -> Step {
     }
     if let Some(answer) = rate_limit::ask(exchange, &mut routed).await {
         return Step::Answered(answer);
+    }
+    if let Some(refusal) = collect::collect(exchange, &mut routed).await {
+        return Step::Answered(refusal);
     }
     prepare::proceed(exchange, *routed)
 }

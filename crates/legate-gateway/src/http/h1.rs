@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::{Request, StatusCode};
+use futures_util::TryFutureExt;
+use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -20,7 +21,7 @@ use super::conn::Conn;
 use super::exchange::Exchange;
 use super::stream::{Transport, Watched};
 use super::watch::Patience;
-use super::{proxy, upgrade};
+use super::{proxy, respond, upgrade};
 use crate::clock;
 use crate::reply::Flag;
 
@@ -31,8 +32,11 @@ const REST_AFTER: Duration = Duration::from_secs(2);
 /// closing with unread bytes would reset the connection and with it the response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Smallest read buffer; hyper has no smaller one than 8 KiB.
+/// Bytes of a connection's buffer, unless heads are allowed to be longer.
 const MIN_BUFFER: usize = 64 * 1024;
+
+/// The smallest one that hyper takes.
+const LEAST_BUFFER: usize = 8 * 1024;
 
 /// How long a client may leave the rest of a response unread.
 const STUCK: Duration = Duration::from_secs(300);
@@ -49,17 +53,16 @@ enum End {
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
-    let limit = conn
-        .port
-        .serving()
-        .config
-        .listener
-        .http
-        .max_request_header_bytes as usize;
+    let serving = conn.port.serving();
+    let settings = &serving.config.listener.http;
+    let limit = settings.max_request_header_bytes as usize;
+    // Heads must fit, whatever else is kept.
+    let buffer = MIN_BUFFER.min(settings.buffer_limit_bytes as usize);
+    drop(serving);
     let mut builder = Builder::new();
     builder
         .max_header_size(limit)
-        .max_buf_size(limit.max(MIN_BUFFER))
+        .max_buf_size(limit.max(buffer).max(LEAST_BUFFER))
         .half_close(false)
         .header_read_timeout(None);
     let mut stream = Watched::new(transport, Rc::clone(&conn.watch));
@@ -67,7 +70,13 @@ pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
         let service = service_fn(|request: Request<Incoming>| {
             let exchange = Exchange::begin(&conn, conn.port.serving());
             *conn.current.borrow_mut() = Some(Rc::clone(&exchange));
-            proxy::handle(exchange, request)
+            let old = request.version() == Version::HTTP_10;
+            proxy::handle(exchange, request).map_ok(move |mut response| {
+                if old {
+                    respond::as_http10(&mut response);
+                }
+                response
+            })
         });
         let mut http = Box::new(builder.serve_connection(TokioIo::new(stream), service));
         let end = poll_fn(|cx| {

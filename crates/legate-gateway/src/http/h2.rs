@@ -43,7 +43,7 @@ pub(crate) async fn serve(conn: Rc<Conn>, transport: Transport) {
         .max_header_list_size(settings.max_request_header_bytes)
         .max_pending_accept_reset_streams(MAX_EARLY_RESETS)
         .max_local_error_reset_streams(MAX_BAD_STREAMS)
-        .max_send_buf_size(SEND_BUFFER)
+        .max_send_buf_size(SEND_BUFFER.min(settings.buffer_limit_bytes as usize))
         .enable_connect_protocol();
     drop(serving);
     let stream = Watched::new(transport, Rc::clone(&conn.watch));

@@ -20,7 +20,7 @@ use http::{HeaderValue, Request};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
-use super::body::RequestBody;
+use super::body::{BadBody, RequestBody};
 use super::context::Context;
 use crate::config::Mirror;
 use crate::upstream::{Call, ClusterHandle, outgoing};
@@ -191,12 +191,12 @@ impl State {
 
 impl Body for Tee {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BadBody;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BadBody>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -16,6 +16,7 @@ use super::affinity;
 use super::body::{RequestBody, ResponseBody};
 use super::exchange::Exchange;
 use super::gates::Routed;
+use super::grpc;
 use super::mirror;
 use super::proxy::{finish, note};
 use super::respond::{self, About};
@@ -74,6 +75,11 @@ pub(super) fn proceed(exchange: &Rc<Exchange>, routed: Routed) -> Step {
         exchange.set_deadline(limit);
     }
     let key = affinity::key(exchange, policy, &head.headers);
+    if about.grpc
+        && let Some(cluster) = cluster
+    {
+        grpc::count(exchange, cluster, head.uri.path());
+    }
     let upgrade = forward.upgrade.is_some();
     let prepared = match (&forward.upgrade, cluster) {
         (Some(token), _) if !policy.allows_upgrade(token) => Err(Reply::upgrade_refused()),
@@ -94,6 +100,7 @@ pub(super) fn proceed(exchange: &Rc<Exchange>, routed: Routed) -> Step {
         bodyless: body.is_end_stream(),
         priority: policy.priority,
         key,
+        most_kept: usize::try_from(exchange.serving.config.listener.http.buffer_limit_bytes).ok(),
         ..Call::default()
     };
     let slot = match cluster {

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::body::{RequestBody, ResponseBody};
+use super::bridge;
 use super::check::{self, Held};
 use super::exchange::{Exchange, Expired, Unanswered};
 use super::gates::{self, Entered, Routed, Waiting};
@@ -110,7 +111,14 @@ fn answer(
                     ..sending.about
                 };
                 let on_upgrade = sending.on_upgrade.take();
-                finish(&exchange, outcome, &sending.call, on_upgrade, &about)
+                match outcome {
+                    Ok(Ok(response)) if exchange.grpc.is_bridged() => {
+                        let call = &sending.call;
+                        exchange.record.borrow_mut().sent(call, None);
+                        Box::pin(bridge::answer(&exchange, response, call.sent_at, &about)).await
+                    }
+                    outcome => finish(&exchange, outcome, &sending.call, on_upgrade, &about),
+                }
             }
             _ => respond::local(&exchange, Reply::cluster_not_found(), &sending.about),
         };
@@ -134,6 +142,8 @@ enum Begun {
 /// The stages before sending.
 fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Begun {
     let (mut head, body) = request.into_parts();
+    let settings = &exchange.serving.config.listener.http.grpc;
+    exchange.grpc.arrive(settings, &mut head);
     let about = About {
         version: head.version,
         grpc: is_grpc(&head.headers),
@@ -212,6 +222,7 @@ pub(super) fn finish(
             return upgrade::accept(exchange, response, on_upgrade, about);
         }
         Ok(Ok(response)) => return respond::upstream(exchange, response, call.sent_at, about),
+        Ok(Err(_)) if exchange.grpc.is_malformed() => Reply::bad_request("grpc_web_invalid_base64"),
         Ok(Err(error)) => {
             if error.kind() == ErrorKind::Downstream {
                 // Nobody is there to read the reply.
@@ -219,15 +230,22 @@ pub(super) fn finish(
             }
             failure(&error)
         }
-        Err(Expired::Route) => Reply::route_timeout(),
-        Err(Expired::Deadline) => Reply::deadline(),
-        Err(Expired::Idle) => Reply::stream_idle(exchange.is_request_complete()),
+        Err(what) => late(exchange, what),
     };
     respond::local(exchange, reply, about)
 }
 
+/// The reply where a limit is over before there is a response.
+pub(super) fn late(exchange: &Exchange, what: Expired) -> Reply {
+    match what {
+        Expired::Route => Reply::route_timeout(),
+        Expired::Deadline => Reply::deadline(),
+        Expired::Idle => Reply::stream_idle(exchange.is_request_complete()),
+    }
+}
+
 /// The reply to a failure on the way upstream.
-fn failure(error: &ProxyError) -> Reply {
+pub(super) fn failure(error: &ProxyError) -> Reply {
     let flags = Flag::parse(error.flag()).map_or(Flags::NONE, Flags::from);
     let mut reply = Reply::new(error.status(), error.body(), flags, error.details());
     reply.overloaded = error.kind() == ErrorKind::Overflow;

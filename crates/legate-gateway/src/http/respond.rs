@@ -8,6 +8,7 @@ use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SERVER,
     TRAILER,
 };
+use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, Version};
 
 use http_body::Body;
@@ -16,8 +17,10 @@ use super::affinity;
 use super::body::ResponseBody;
 use super::encode::Encoder;
 use super::exchange::Exchange;
+use super::grpc;
 use super::rate_limit::OverLimit;
-use crate::reply::Reply;
+use crate::framing::is_grpc_response;
+use crate::reply::{GRPC_STATUS, Reply};
 use crate::request::facts::{Captured, Facts};
 use crate::request::{CompiledCors, CompiledPolicy, HopHeaders, will_compress};
 use crate::upstream::UpstreamBody;
@@ -51,7 +54,7 @@ pub(crate) fn local(
     }
     let close = reply.close;
     let overloaded = reply.overloaded;
-    let mut response = reply.into_response(about.grpc);
+    let mut response = grpc_form(exchange, reply.into_response(about.grpc), about);
     let status = response.status();
     let headers = response.headers_mut();
     if overloaded && !exchange.serving.config.listener.http.suppress_envoy_headers {
@@ -60,6 +63,18 @@ pub(crate) fn local(
     edit(exchange, headers, status, about);
     finish(exchange, headers, status, about.version, close);
     response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
+}
+
+/// A reply to a gRPC request in its client's form.
+fn grpc_form(exchange: &Exchange, reply: Response<Bytes>, about: &About<'_>) -> Response<Bytes> {
+    if about.grpc {
+        if let Some(call) = exchange.grpc.call() {
+            call.answered(exchange, reply.headers());
+        }
+        grpc::local(exchange, reply)
+    } else {
+        reply
+    }
 }
 
 /// The answer of external authorisation to a request that does not pass.
@@ -77,7 +92,7 @@ pub(crate) fn denied(
         record.flag(reply.flags);
         record.details = reply.details.clone();
     }
-    let mut response = reply.into_response(about.grpc);
+    let mut response = grpc_form(exchange, reply.into_response(about.grpc), about);
     if !about.grpc {
         if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
             headers.remove(CONTENT_LENGTH);
@@ -109,7 +124,7 @@ pub(crate) fn over_limit(
         record.flag(reply.flags);
         record.details = reply.details.clone();
     }
-    let mut response = reply.into_response(about.grpc);
+    let mut response = grpc_form(exchange, reply.into_response(about.grpc), about);
     let status = response.status();
     let headers = response.headers_mut();
     for (name, value) in over.headers {
@@ -160,9 +175,66 @@ pub(crate) fn upstream(
     sent_at: Option<Instant>,
     about: &About<'_>,
 ) -> Response<ResponseBody> {
+    let (mut head, body) = response.into_parts();
+    let trailers = upstream_head(exchange, &mut head, sent_at, about);
+    let web = exchange.grpc.web();
+    let body = if let Some(form) = web.filter(|_| is_grpc_response(&head.headers)) {
+        let early = form.answer(&mut head.headers);
+        exchange.trailers(&early);
+        ResponseBody::web(body, form.writer(early), Rc::clone(exchange))
+    } else {
+        let empty = body.is_end_stream();
+        let encoder = compress(exchange, &mut head.headers, head.status, empty);
+        ResponseBody::upstream(body, encoder, Rc::clone(exchange), trailers)
+    };
+    finish(
+        exchange,
+        &mut head.headers,
+        head.status,
+        about.version,
+        false,
+    );
+    Response::from_parts(head, body)
+}
+
+/// The upstream's response to a request that came by the bridge: its trailers are headers, and say
+/// what the status is.
+pub(crate) fn bridged(
+    exchange: &Rc<Exchange>,
+    response: Response<(Bytes, HeaderMap)>,
+    sent_at: Option<Instant>,
+    about: &About<'_>,
+) -> Response<ResponseBody> {
+    let (mut head, (body, trailers)) = response.into_parts();
+    upstream_head(exchange, &mut head, sent_at, about);
+    exchange.trailers(&trailers);
+    for (name, value) in &trailers {
+        head.headers.insert(name, value.clone());
+    }
+    // A trailer is no place for these.
+    HopHeaders::scan(&head.headers).strip(&mut head.headers, false);
+    head.status = grpc::bridge(head.headers.get(&GRPC_STATUS));
+    head.headers
+        .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    finish(
+        exchange,
+        &mut head.headers,
+        head.status,
+        about.version,
+        false,
+    );
+    Response::from_parts(head, ResponseBody::local(body, Rc::clone(exchange)))
+}
+
+/// What becomes of the head of every response of an upstream. Whether trailers may follow.
+fn upstream_head(
+    exchange: &Exchange,
+    head: &mut Parts,
+    sent_at: Option<Instant>,
+    about: &About<'_>,
+) -> bool {
     let now = exchange.response_began();
     exchange.record.borrow_mut().from_upstream = true;
-    let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_11;
     let hop = HopHeaders::scan(&head.headers);
     hop.strip(&mut head.headers, false);
@@ -175,6 +247,9 @@ pub(crate) fn upstream(
         head.headers.remove(TRAILER);
     }
     affinity::mark(exchange, &mut head.headers);
+    if let Some(call) = exchange.grpc.call() {
+        call.answered(exchange, &head.headers);
+    }
     edit(exchange, &mut head.headers, head.status, about);
     let settings = &exchange.serving.config.listener.http;
     if !settings.suppress_envoy_headers
@@ -185,21 +260,7 @@ pub(crate) fn upstream(
         head.headers
             .insert(SERVICE_TIME, crate::request::value_of_digits(millis));
     }
-    let encoder = compress(
-        exchange,
-        &mut head.headers,
-        head.status,
-        body.is_end_stream(),
-    );
-    finish(
-        exchange,
-        &mut head.headers,
-        head.status,
-        about.version,
-        false,
-    );
-    let body = ResponseBody::upstream(body, encoder, Rc::clone(exchange), trailers);
-    Response::from_parts(head, body)
+    trailers
 }
 
 /// What compresses the body, where that is asked for and worth it; the headers say so then.
@@ -267,6 +328,18 @@ pub(crate) fn finish(
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     exchange.answered(status, headers);
+}
+
+/// Closes the connection after a response to HTTP/1.0 whose end is nothing but that, or that says so
+/// already; hyper keeps it otherwise, where the client wants that.
+pub(crate) fn as_http10(response: &mut Response<ResponseBody>) {
+    let sized = response.headers().contains_key(CONTENT_LENGTH)
+        || response.body().size_hint().exact().is_some();
+    let close = HeaderValue::from_static("close");
+    if !sized || response.headers().get(CONNECTION) == Some(&close) {
+        *response.version_mut() = Version::HTTP_10;
+        response.headers_mut().insert(CONNECTION, close);
+    }
 }
 
 /// The same for a response after which HTTP is over: `connection` is the upgrade's.

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, COOKIE, HOST, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 use hyper::ext::Protocol;
+use legate_config::http::Underscores;
 use legate_config::listener::SecurityModel;
 use legate_config::route::ProbeKind;
 use legate_router::{Chain, ListenerRoutes, RequestView, Row, Verdict, VirtualHostRoutes};
@@ -78,7 +79,13 @@ pub(crate) fn arrive(exchange: &Exchange, head: &mut Parts) -> Result<Arrived, R
     let config = &*exchange.serving.config;
     let settings = &config.listener.http;
     if head.version < Version::HTTP_11 {
-        return Err(Reply::low_version());
+        if !settings.http10 || head.version < Version::HTTP_10 {
+            return Err(Reply::low_version());
+        }
+        add_host(conn, head);
+    }
+    if settings.underscores != Underscores::Allow {
+        underscores(settings.underscores, head)?;
     }
     let hop = HopHeaders::scan(&head.headers);
     if hop.connection {
@@ -106,6 +113,31 @@ pub(crate) fn arrive(exchange: &Exchange, head: &mut Parts) -> Result<Arrived, R
         wanted,
         draw: conn.context.draw(),
     })
+}
+
+/// Deals with headers whose names some servers take for others'.
+fn underscores(action: Underscores, head: &mut Parts) -> Result<(), Reply> {
+    let has = |name: &&HeaderName| name.as_str().contains('_');
+    let found: Vec<HeaderName> = head.headers.keys().filter(has).cloned().collect();
+    if action == Underscores::Reject && !found.is_empty() {
+        let http2 = head.version == Version::HTTP_2;
+        return Err(Reply::unexpected_underscore(http2));
+    }
+    for name in found {
+        head.headers.remove(name);
+    }
+    Ok(())
+}
+
+/// A request of HTTP/1.0 need not name a host: it is for the address that it came to.
+fn add_host(conn: &Conn, head: &mut Parts) {
+    if head.uri.authority().is_none()
+        && !head.headers.contains_key(HOST)
+        && let Some(local) = conn.local
+        && let Ok(host) = HeaderValue::try_from(local.to_string())
+    {
+        head.headers.insert(HOST, host);
+    }
 }
 
 /// Decides where a request goes. A request that was `checked` is not checked again: its headers are

@@ -59,6 +59,7 @@ impl Collector for Metrics {
             )?;
         self.encode_clusters(&mut encoder)?;
         self.encode_limits(&mut encoder)?;
+        self.grpc.encode(&mut encoder)?;
         self.encode_config(&mut encoder)
     }
 }

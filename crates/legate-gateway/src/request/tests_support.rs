@@ -8,23 +8,12 @@ use legate_config::template::Template;
 /// Emissary's defaults.
 pub(crate) fn settings() -> HttpSettings {
     HttpSettings {
-        use_remote_address: true,
-        trusted_hops: 0,
-        server_name: "envoy".into(),
-        max_request_header_bytes: 60 * 1024,
-        merge_slashes: false,
-        reject_escaped_slashes: false,
-        strip_matching_host_port: false,
-        preserve_external_request_id: false,
-        suppress_envoy_headers: false,
-        http2_max_concurrent_streams: 100,
         idle_timeout_ms: 0,
-        ip_policy: None,
-        compression: None,
         access_log: AccessLog {
             path: "/dev/null".into(),
             format: AccessLogFormat::Text(Template::literal("")),
         },
+        ..HttpSettings::default()
     }
 }
 

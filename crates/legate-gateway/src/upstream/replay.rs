@@ -12,8 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::body::{RequestBody, RequestBodyError};
 
-/// Most bytes that are remembered (`buffer_limit_bytes`, spec/services §3.11).
-const LIMIT: usize = 1024 * 1024;
+/// Bytes that are remembered when nobody says otherwise (spec/services §3.11).
+const DEFAULT_LIMIT: usize = 1024 * 1024;
 
 /// What was read of a client's body, and the rest of it.
 #[derive(Clone)]
@@ -23,6 +23,7 @@ struct Recording {
     source: RequestBody,
     frames: Vec<Bytes>,
     size: usize,
+    limit: usize,
     trailers: Option<HeaderMap>,
     whole: SizeHint,
     done: bool,
@@ -45,13 +46,14 @@ pub(super) struct Replayed {
 // === impl Replay ===
 
 impl Replay {
-    pub(super) fn new(source: RequestBody) -> Self {
+    pub(super) fn new(source: RequestBody, limit: Option<usize>) -> Self {
         Self(Rc::new(RefCell::new(Recording {
             whole: source.size_hint(),
             done: source.is_end_stream(),
             source,
             frames: Vec::new(),
             size: 0,
+            limit: limit.unwrap_or(DEFAULT_LIMIT),
             trailers: None,
             lost: false,
             reader: 0,
@@ -106,7 +108,7 @@ impl Recording {
 
     fn record(&mut self, data: &Bytes) {
         self.size = self.size.saturating_add(data.len());
-        if self.size > LIMIT {
+        if self.size > self.limit {
             self.lost = true;
             self.frames = Vec::new();
         }

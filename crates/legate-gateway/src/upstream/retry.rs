@@ -38,7 +38,7 @@ impl WorkerPool {
         call: &mut Call,
         policy: &Retry,
     ) -> Outcome {
-        let Some(spare) = slot.spare() else {
+        let Some(spare) = slot.spare(call.most_kept) else {
             return Err(ProxyError::new(ErrorKind::Unsendable));
         };
         let class = cluster.owner(call.priority).class();

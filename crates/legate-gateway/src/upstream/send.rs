@@ -46,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) priority: Priority,
     /// In: what it is to be kept together with, where the cluster balances by a hash.
     pub(crate) key: Option<u64>,
+    /// In: most bytes of the body that are kept for another attempt; `None` = 1 MiB.
+    pub(crate) most_kept: Option<usize>,
     /// Out: the last outcome would have been retried, but the retries are spent.
     pub(crate) exhausted: bool,
     /// Out: the last outcome would have been retried, but the circuit breaker refused.

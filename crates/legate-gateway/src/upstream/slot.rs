@@ -71,11 +71,12 @@ impl Slot {
     }
 
     /// Takes the request and gives what makes it as often as need be.
-    pub(super) fn spare(&mut self) -> Option<Spare> {
+    /// Of its body so much is kept.
+    pub(super) fn spare(&mut self, most_kept: Option<usize>) -> Option<Spare> {
         let request = self.take()?;
         Some(Spare {
             head: Copied::of(&request),
-            body: Replay::new(request.into_body()),
+            body: Replay::new(request.into_body(), most_kept),
         })
     }
 

@@ -38,23 +38,12 @@ pub fn listener() -> Listener {
 
 fn http_settings() -> HttpSettings {
     HttpSettings {
-        use_remote_address: true,
-        trusted_hops: 0,
-        server_name: "envoy".to_owned(),
-        max_request_header_bytes: 61_440,
-        merge_slashes: false,
-        reject_escaped_slashes: false,
-        strip_matching_host_port: false,
-        preserve_external_request_id: false,
-        suppress_envoy_headers: false,
-        http2_max_concurrent_streams: 100,
         idle_timeout_ms: 0,
-        ip_policy: None,
-        compression: None,
         access_log: AccessLog {
             path: "/dev/null".to_owned(),
             format: AccessLogFormat::Json(BTreeMap::new()),
         },
+        ..HttpSettings::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod balancing;
 mod health;
+mod http;
 
 use std::sync::Arc;
 
@@ -13,10 +14,7 @@ use crate::cluster::{
     Limits, TcpKeepalive, UpstreamProtocol, UpstreamTls,
 };
 use crate::diagnostic::ObjectRef;
-use crate::http::{
-    AccessLog, AccessLogFormat, Compression, HttpSettings, IpMode, IpPolicy, IpRule, IpSource,
-    JsonValue,
-};
+use crate::http::{AccessLogFormat, HttpSettings};
 use crate::limit::{Label, Labels};
 use crate::listener::{
     ChainMatch, ChainTls, ClientAuth, DownstreamTls, FilterChain, HostPattern, InsecureAction,
@@ -61,63 +59,6 @@ pub(super) fn put<K: Ord + Clone + From<String>, T: Serialize>(
     }
 }
 
-fn settings() -> HttpSettings {
-    let template = |text: &str| JsonValue::Template(Template::parse(text).unwrap());
-    HttpSettings {
-        use_remote_address: false,
-        trusted_hops: 3,
-        server_name: "s".into(),
-        max_request_header_bytes: 1,
-        merge_slashes: true,
-        reject_escaped_slashes: true,
-        strip_matching_host_port: true,
-        preserve_external_request_id: true,
-        suppress_envoy_headers: true,
-        http2_max_concurrent_streams: 7,
-        idle_timeout_ms: 0,
-        compression: Some(Compression {
-            content_types: vec!["text/html".into()],
-            min_length: u64::MAX,
-            gzip_level: 9,
-            gzip_window_bits: 15,
-            not_with_etag: true,
-            hide_accept_encoding: true,
-        }),
-        ip_policy: Some(IpPolicy {
-            mode: IpMode::Deny,
-            rules: ["10.1.2.3/8", "fe80::1/64"]
-                .map(|range| IpRule {
-                    source: IpSource::Peer,
-                    range: range.parse().unwrap(),
-                })
-                .into(),
-        }),
-        access_log: AccessLog {
-            path: "/dev/null".into(),
-            format: AccessLogFormat::Json(
-                [
-                    ("text".to_owned(), template("a%%b %REQ(X-A?:path):12%")),
-                    ("empty".to_owned(), template("")),
-                    (
-                        "list".to_owned(),
-                        JsonValue::List(vec![
-                            JsonValue::Literal(serde_json::json!(null)),
-                            JsonValue::Literal(serde_json::json!(true)),
-                            JsonValue::Literal(serde_json::json!(-5)),
-                            JsonValue::Literal(serde_json::json!(u64::MAX)),
-                            // Is another number after a round trip that is not exact.
-                            JsonValue::Literal(serde_json::json!(0.1 + 0.2)),
-                            JsonValue::Literal(serde_json::json!(7.038_531e-26)),
-                            JsonValue::Object([("in".to_owned(), template("%PROTOCOL%"))].into()),
-                        ]),
-                    ),
-                ]
-                .into(),
-            ),
-        },
-    }
-}
-
 fn listeners(snapshot: &mut Snapshot) {
     let listener = |http, security| Listener {
         name: "default/l".into(),
@@ -133,7 +74,7 @@ fn listeners(snapshot: &mut Snapshot) {
     put(
         &mut snapshot.listeners,
         [
-            listener(settings(), SecurityModel::Secure),
+            listener(http::settings(), SecurityModel::Secure),
             listener(HttpSettings::default(), SecurityModel::Insecure),
             listener(text_log, SecurityModel::ForwardedProto),
         ],
