@@ -360,14 +360,7 @@ fn policies(snapshot: &mut Snapshot) {
                 linkerd_dst: Some("l".into()),
                 auth: Some(auth.clone()),
                 labels: Some(Arc::new(labels())),
-                rate_limit: Some(Arc::new(RateLimit {
-                    name: "default/rl".into(),
-                    cluster: "key-0".into(),
-                    domain: "d".into(),
-                    timeout_ms: 20,
-                    deny_on_error: true,
-                    resource_exhausted: true,
-                })),
+                rate_limit: Some(Arc::new(rate_limit())),
                 priority: Priority::High,
                 retry: Some(Retry {
                     on: RetryOn::ServerError,
@@ -376,6 +369,17 @@ fn policies(snapshot: &mut Snapshot) {
                 }),
             }),
     );
+}
+
+fn rate_limit() -> RateLimit {
+    RateLimit {
+        name: "default/rl".into(),
+        cluster: "key-0".into(),
+        domain: "d".into(),
+        timeout_ms: 20,
+        deny_on_error: true,
+        resource_exhausted: true,
+    }
 }
 
 fn labels() -> Labels {
