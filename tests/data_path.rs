@@ -82,14 +82,14 @@ mod limits_shared;
 mod matching;
 #[path = "data_path/module.rs"]
 mod module;
+#[path = "data_path/moody.rs"]
+mod moody;
 #[path = "data_path/rate_limit_hostile.rs"]
 mod rate_limit_hostile;
 #[path = "data_path/rate_limit_server.rs"]
 mod rate_limit_server;
 #[path = "data_path/rate_limit_service.rs"]
 mod rate_limit_service;
-#[path = "data_path/moody.rs"]
-mod moody;
 #[path = "data_path/replies.rs"]
 mod replies;
 #[path = "data_path/retries.rs"]

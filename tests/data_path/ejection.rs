@@ -16,12 +16,10 @@ const FAILURES: usize = 5;
 
 /// A gateway with a Mapping `m` to a Service `up` with these endpoints.
 fn case(endpoints: &[SocketAddr]) -> Case {
-    base()
-        .raw(&service("default", "up", 80, endpoints))
-        .map(
-            "m",
-            "prefix: /\nservice: up\nresolver: endpoint\ntimeout_ms: 0",
-        )
+    base().raw(&service("default", "up", 80, endpoints)).map(
+        "m",
+        "prefix: /\nservice: up\nresolver: endpoint\ntimeout_ms: 0",
+    )
 }
 
 /// Sends requests that nobody repeats, one after the other; returns how many failed.
@@ -66,7 +64,8 @@ async fn five_failures_in_a_row_and_back_by_one_trial() {
     assert_eq!(good.requests(), 40 - failed);
     assert_eq!((active(&gate).await, enforced(&gate).await), (1, 1));
     assert_eq!(
-        gate.cluster_metric("envoy_cluster_membership_healthy", "up").await,
+        gate.cluster_metric("envoy_cluster_membership_healthy", "up")
+            .await,
         1
     );
     let flags = format!("up::{}::health_flags::/failed_outlier_check", bad.address);
@@ -226,8 +225,7 @@ async fn refused_connects_count() {
 async fn all_routes_share_it() {
     let good = Moody::start(Mood::Answer(200)).await;
     let bad = Moody::start(Mood::Reset).await;
-    let mut case = base()
-        .raw(&service("default", "up", 80, &[good.address, bad.address]));
+    let mut case = base().raw(&service("default", "up", 80, &[good.address, bad.address]));
     for name in ["a", "b", "c"] {
         case = case.map(
             name,

@@ -23,7 +23,8 @@ fn check(rest: &str) -> String {
 }
 
 async fn healthy(gate: &Gate) -> u64 {
-    gate.cluster_metric("envoy_cluster_membership_healthy", "up").await
+    gate.cluster_metric("envoy_cluster_membership_healthy", "up")
+        .await
 }
 
 /// Waits until so many endpoints count as healthy.
@@ -217,7 +218,8 @@ async fn newcomers_have_to_pass() {
         "the new ones have not passed"
     );
     assert_eq!(
-        gate.cluster_metric("envoy_cluster_membership_excluded", "up").await,
+        gate.cluster_metric("envoy_cluster_membership_excluded", "up")
+            .await,
         2
     );
 }

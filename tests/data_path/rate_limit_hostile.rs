@@ -160,7 +160,6 @@ async fn connections_that_lead_nowhere() {
     is_an_error(nobody, "refuses").await;
 }
 
-
 #[tokio::test]
 async fn answers_that_are_none() {
     // `overall_code: 2` would be a refusal.

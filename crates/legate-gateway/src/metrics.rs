@@ -8,8 +8,8 @@ mod auth;
 mod clusters;
 mod collector;
 mod endpoints;
-mod limits;
 mod grpc;
+mod limits;
 mod shard;
 #[cfg(test)]
 mod tests;

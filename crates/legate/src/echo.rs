@@ -1,8 +1,8 @@
 //! `legate echo`: the demo backend of examples and tests (design §6.1).
 
 mod auth_grpc;
-mod rate_limit;
 mod grpc;
+mod rate_limit;
 
 use std::convert::Infallible;
 use std::io;

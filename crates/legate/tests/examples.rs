@@ -12,12 +12,12 @@ mod auth;
 mod limits;
 #[path = "examples/policies.rs"]
 mod policies;
+#[path = "examples/protocols.rs"]
+mod protocols;
 #[path = "examples/quickstart.rs"]
 mod quickstart;
 #[path = "examples/rate_limits.rs"]
 mod rate_limits;
-#[path = "examples/protocols.rs"]
-mod protocols;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

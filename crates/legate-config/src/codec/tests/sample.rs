@@ -311,7 +311,11 @@ fn policies(snapshot: &mut Snapshot) {
                 auth: Some(auth.clone()),
                 auth_context: vec![("k".into(), "v".into())],
                 labels: Some(Arc::new(labels())),
+<<<<<<< HEAD
                 rate_limit: Some(Arc::new(super::limits::asked())),
+=======
+                rate_limit: Some(Arc::new(rate_limit())),
+>>>>>>> rls
                 priority: Priority::High,
                 retry: Some(Retry {
                     on: RetryOn::ServerError,
@@ -321,6 +325,17 @@ fn policies(snapshot: &mut Snapshot) {
                 hash: Some(source),
             }),
     );
+}
+
+fn rate_limit() -> RateLimit {
+    RateLimit {
+        name: "default/rl".into(),
+        cluster: "key-0".into(),
+        domain: "d".into(),
+        timeout_ms: 20,
+        deny_on_error: true,
+        resource_exhausted: true,
+    }
 }
 
 fn labels() -> Labels {
