@@ -311,11 +311,7 @@ fn policies(snapshot: &mut Snapshot) {
                 auth: Some(auth.clone()),
                 auth_context: vec![("k".into(), "v".into())],
                 labels: Some(Arc::new(labels())),
-<<<<<<< HEAD
                 rate_limit: Some(Arc::new(super::limits::asked())),
-=======
-                rate_limit: Some(Arc::new(rate_limit())),
->>>>>>> rls
                 priority: Priority::High,
                 retry: Some(Retry {
                     on: RetryOn::ServerError,
