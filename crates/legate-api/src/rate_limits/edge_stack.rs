@@ -46,13 +46,14 @@ pub struct RateLimitLimit {
     #[schemars(range(min = 0))]
     pub rate: Option<i64>,
     /// The unit of time.
-    #[schemars(extend("x-required" = true))]
+    #[schemars(extend("x-required" = true, "x-wide" = true))]
     pub unit: Option<LimitUnit>,
     /// Requests at once, as a multiple of `rate`. Default 1.
     #[serde(rename = "burstFactor")]
     #[schemars(range(min = 0))]
     pub burst_factor: Option<i64>,
     /// Whether the limit refuses, or only counts. Default `Enforce`.
+    #[schemars(extend("x-wide" = true))]
     pub action: Option<RateLimitAction>,
     /// Headers for the upstream, where the limit applies.
     #[serde(rename = "injectRequestHeaders")]
