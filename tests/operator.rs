@@ -52,6 +52,8 @@ mod load;
 mod outage;
 #[path = "operator/own_objects.rs"]
 mod own_objects;
+#[path = "operator/policies.rs"]
+mod policies;
 #[path = "operator/programmed.rs"]
 mod programmed;
 #[path = "operator/rights.rs"]
@@ -82,6 +84,7 @@ fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
         kit::trials(bench),
         first::trials(bench),
         limits::trials(bench),
+        policies::trials(bench),
         programmed::trials(bench),
         instances::trials(bench),
         versions::trials(bench),

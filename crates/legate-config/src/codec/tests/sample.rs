@@ -323,17 +323,6 @@ fn policies(snapshot: &mut Snapshot) {
     );
 }
 
-fn rate_limit() -> RateLimit {
-    RateLimit {
-        name: "default/rl".into(),
-        cluster: "key-0".into(),
-        domain: "d".into(),
-        timeout_ms: 20,
-        deny_on_error: true,
-        resource_exhausted: true,
-    }
-}
-
 fn labels() -> Labels {
     let written_key = Some("k".to_owned());
     let group = vec![
