@@ -1,5 +1,7 @@
 //! A snapshot with every table, every variant, and no field at its default.
 
+mod limit;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -14,7 +16,6 @@ use crate::http::{
     AccessLog, AccessLogFormat, Compression, HttpSettings, IpMode, IpPolicy, IpRule, IpSource,
     JsonValue,
 };
-use crate::limit::{Label, Labels, RateLimit};
 use crate::listener::{
     ChainMatch, ChainTls, ClientAuth, DownstreamTls, FilterChain, HostPattern, InsecureAction,
     Listener, SecurityModel, TlsVersion, VirtualHost,
@@ -31,6 +32,8 @@ use crate::secret::{CaBundle, Certificate, KeyForm, PrivateKey, RevocationList};
 use crate::snapshot::{Origin, Snapshot};
 use crate::table::{Entry, Table};
 use crate::template::Template;
+
+use limit::{labels, rate_limit};
 
 const KEY: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
 
@@ -369,42 +372,6 @@ fn policies(snapshot: &mut Snapshot) {
                 }),
             }),
     );
-}
-
-fn rate_limit() -> RateLimit {
-    RateLimit {
-        name: "default/rl".into(),
-        cluster: "key-0".into(),
-        domain: "d".into(),
-        timeout_ms: 20,
-        deny_on_error: true,
-        resource_exhausted: true,
-    }
-}
-
-fn labels() -> Labels {
-    let written_key = Some("k".to_owned());
-    let group = vec![
-        Label::SourceCluster {
-            written_key: written_key.clone(),
-            value: "ambassador-default".into(),
-        },
-        Label::DestinationCluster {
-            written_key: written_key.clone(),
-        },
-        Label::RemoteAddress { written_key },
-        Label::RequestHeader {
-            key: "k".into(),
-            header: "x-a".into(),
-        },
-        Label::Generic {
-            key: "k".into(),
-            value: "v".into(),
-        },
-    ];
-    Labels {
-        domains: [("d".to_owned(), vec![group])].into(),
-    }
 }
 
 fn clusters(snapshot: &mut Snapshot) {
