@@ -33,6 +33,8 @@ use crate::snapshot::{Origin, Snapshot};
 use crate::table::{Entry, Table};
 use crate::template::Template;
 
+use limit::{labels, rate_limit};
+
 const KEY: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
 
 pub(super) fn put<K: Ord + Clone + From<String>, T: Serialize>(
@@ -237,6 +239,17 @@ fn routes(snapshot: &mut Snapshot) {
     );
 }
 
+fn cors() -> CorsPolicy {
+    CorsPolicy {
+        origins: vec!["https://a.test".into()],
+        methods: Some("GET, PUT".into()),
+        headers: Some("x-a".into()),
+        exposed_headers: Some("x-b".into()),
+        credentials: true,
+        max_age: Some(-1),
+    }
+}
+
 fn policies(snapshot: &mut Snapshot) {
     let rewrites = [
         PathRewrite::Keep,
@@ -299,14 +312,7 @@ fn policies(snapshot: &mut Snapshot) {
                 timeout_ms: u64::MAX,
                 idle_timeout_ms: 1,
                 upgrades: vec!["websocket".into()],
-                cors: Some(CorsPolicy {
-                    origins: vec!["https://a.test".into()],
-                    methods: Some("GET, PUT".into()),
-                    headers: Some("x-a".into()),
-                    exposed_headers: Some("x-b".into()),
-                    credentials: true,
-                    max_age: Some(-1),
-                }),
+                cors: Some(cors()),
                 linkerd_dst: Some("l".into()),
                 auth: Some(auth.clone()),
                 auth_context: vec![("k".into(), "v".into())],
