@@ -33,8 +33,6 @@ use crate::snapshot::{Origin, Snapshot};
 use crate::table::{Entry, Table};
 use crate::template::Template;
 
-use limit::{labels, rate_limit};
-
 const KEY: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
 
 pub(super) fn put<K: Ord + Clone + From<String>, T: Serialize>(
