@@ -40,7 +40,7 @@ pub struct Schema {
 }
 
 /// The schema of this build.
-pub const SCHEMA: Schema = Schema { major: 1, minor: 0 };
+pub const SCHEMA: Schema = Schema { major: 1, minor: 1 };
 
 /// Why a snapshot cannot be written down.
 #[derive(Debug)]

@@ -126,7 +126,8 @@ impl Snapshot {
     pub fn compute_root(&self) -> Hash128 {
         let mut bytes = Vec::with_capacity(64 * (self.routes.len() + 64));
         macro_rules! feed {
-            ($($table:ident),*) => {$(
+            ($($table:ident),*) => {$( feed!(always $table); )*};
+            (always $table:ident) => {
                 bytes.extend_from_slice(stringify!($table).as_bytes());
                 for (key, entry) in self.$table.iter() {
                     bytes.push(0);
@@ -135,7 +136,7 @@ impl Snapshot {
                     bytes.extend_from_slice(entry.hash.as_bytes());
                 }
                 bytes.push(1);
-            )*};
+            };
         }
         feed!(
             listeners,
@@ -148,10 +149,15 @@ impl Snapshot {
             endpoint_sets,
             certificates,
             ca_bundles,
-            revocation_lists,
-            limits,
-            credentials
+            revocation_lists
         );
+        // Without them the root is that of an older schema, whose writers knew of none.
+        if !self.limits.is_empty() {
+            feed!(limits);
+        }
+        if !self.credentials.is_empty() {
+            feed!(credentials);
+        }
         Hash128::of_bytes(&bytes)
     }
 }

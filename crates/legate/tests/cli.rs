@@ -229,7 +229,7 @@ fn crds_equal_the_committed_ones() {
         );
         count += 1;
     }
-    assert_eq!(count, 13, "one file per kind");
+    assert_eq!(count, 15, "one file per kind");
 }
 
 #[test]

@@ -126,6 +126,18 @@ fn other_schemas_are_refused_before_their_content_is_read() {
     }
 }
 
+/// What no addition of 1.1 is used in has the same text and root in 1.0.
+#[test]
+fn a_config_of_the_former_schema_is_read() {
+    let mut before = everything();
+    before.limits = crate::Table::default();
+    before.credentials = crate::Table::default();
+    before.root = before.compute_root();
+    let text = encoded(&before);
+    let former = text.replacen(r#""minor":1"#, r#""minor":0"#, 1);
+    assert_eq!(decode(former.as_bytes()).unwrap().root, before.root);
+}
+
 #[test]
 fn older_minor_versions_are_read() {
     let schema = |major, minor| Schema { major, minor };
