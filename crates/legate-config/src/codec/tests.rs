@@ -113,9 +113,9 @@ fn add_everywhere(value: &mut serde_json::Value, count: &mut usize, at: usize) {
 #[test]
 fn other_schemas_are_refused_before_their_content_is_read() {
     let text = encoded(&everything());
-    let written = r#""schema":{"major":1,"minor":0}"#;
+    let written = r#""schema":{"major":1,"minor":1}"#;
     assert!(text.contains(written), "{}", &text[..80]);
-    for (major, minor) in [(1, 1), (2, 0), (0, 9)] {
+    for (major, minor) in [(1, 2), (2, 0), (0, 9)] {
         let schema = format!(r#""more":[],"schema":{{"major":{major},"minor":{minor}}}"#);
         let head = text.replace(written, &schema);
         let (head, _) = head.split_once('\n').unwrap();
