@@ -9,6 +9,7 @@ use legate_testkit::Client;
 use crate::auth::post;
 use crate::auth_grpc::{Oracle, answer, asks, counted, denied, guarded, ok, set};
 use crate::harness::{base, short, upstream_header};
+use crate::rate_limit_server::{Limiter, RateLimitResponse, header, limited, ok as within_limits};
 use crate::wire::{Wire, within};
 
 #[tokio::test]
@@ -174,4 +175,27 @@ async fn the_last_good_version_serves_on() {
     gate.diagnoses(&["E-AUTH-CONFIG"]);
     gate.rows(8080, &[("/", "401")]).await;
     assert_eq!(oracle.asked().len(), 2);
+}
+
+/// Responses meet the filters in reverse: authorisation has the last word.
+#[tokio::test]
+async fn its_response_headers_go_after_those_of_rate_limits() {
+    let limiter = Limiter::always(RateLimitResponse {
+        response_headers_to_add: vec![header("x-from", "limits"), header("x-left", "1")],
+        ..within_limits()
+    })
+    .await;
+    let oracle = Oracle::says(ok(OkHttpResponse {
+        response_headers_to_add: vec![set("x-from", "check")],
+        ..OkHttpResponse::default()
+    }))
+    .await;
+    let labels = "labels: {ambassador: [{g: [{generic_key: {value: a}}]}]}";
+    let case = base().map("a", &format!("prefix: /\n{labels}"));
+    let case = limited(case, limiter.address, "");
+    let gate = asks(case, "auth", &oracle, "").start().await;
+    let answer = gate.send(8080, "/").await;
+    assert_eq!(answer.header("x-left"), Some("1"));
+    let values: Vec<_> = answer.headers.get_all("x-from").iter().collect();
+    assert_eq!(values, ["check"]);
 }
