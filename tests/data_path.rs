@@ -22,12 +22,16 @@ mod addresses;
 mod association;
 #[path = "data_path/auth.rs"]
 mod auth;
+#[path = "data_path/auth_body.rs"]
+mod auth_body;
 #[path = "data_path/auth_cors.rs"]
 mod auth_cors;
 #[path = "data_path/auth_grpc.rs"]
 mod auth_grpc;
 #[path = "data_path/auth_grpc_faults.rs"]
 mod auth_grpc_faults;
+#[path = "data_path/auth_grpc_flow.rs"]
+mod auth_grpc_flow;
 #[path = "data_path/balancing.rs"]
 mod balancing;
 #[path = "data_path/breakers.rs"]

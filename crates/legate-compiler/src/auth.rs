@@ -11,7 +11,6 @@ use legate_api::mapping::MappingSpec;
 use legate_api::services::AuthServiceSpec;
 use legate_api::{Body, Kind, Object, ObjectKey, WrittenAs};
 use legate_config::auth::{Auth, AuthProtocol, AuthTarget};
-use legate_config::snapshot::Origin;
 use legate_config::{Diagnostic, Effect};
 
 use crate::codes;
@@ -21,6 +20,7 @@ use crate::resolve::{Context, Dependency, Upstream, resolve, settle};
 use crate::resources::Held;
 use crate::select::{self, object_ref, order};
 use crate::service::Service;
+use crate::side;
 use settings::Settings;
 
 /// What the AuthServices of an instance amount to.
@@ -178,27 +178,15 @@ impl AuthState {
                     auth: other,
                     upstreams: others,
                 },
-            ) => auth == other && upstreams.iter().map(id).eq(others.iter().map(id)),
+            ) => {
+                let mut pairs = upstreams.iter().zip(others);
+                auth == other
+                    && upstreams.len() == others.len()
+                    && pairs.all(|(one, other)| side::same_upstream(one, other))
+            }
             _ => false,
         }
     }
-}
-
-/// What tells two upstreams apart.
-fn id(upstream: &Arc<Upstream>) -> impl PartialEq + use<> {
-    (
-        upstream.key.clone(),
-        upstream.cluster.hash,
-        upstream.plan.clone(),
-        upstream
-            .certificate
-            .as_ref()
-            .map(|(key, entry)| (key.clone(), entry.hash)),
-        upstream
-            .ca_bundle
-            .as_ref()
-            .map(|(key, entry)| (key.clone(), entry.hash)),
-    )
 }
 
 // === impl AuthPass ===
@@ -358,15 +346,9 @@ fn converted(
     converted
 }
 
-/// Where Ambassador Edge Stack applies its Filters: beside Envoy, in the same pod.
-fn is_edge_stack(service: &Service) -> bool {
-    let here = matches!(service.host.to_string().as_str(), "127.0.0.1" | "localhost");
-    here && service.port == Some(8500)
-}
-
 fn service(spec: &AuthServiceSpec, report: &mut Report) -> Option<Service> {
     match Service::parse(&spec.auth_service) {
-        Ok(service) if is_edge_stack(&service) => {
+        Ok(service) if side::is_edge_stack(&service) => {
             report.fatal_with_help(
                 codes::E_AUTH_CONFIG,
                 "spec.auth_service",
@@ -406,46 +388,22 @@ fn lowered(
     settings: &Settings,
     service: Service,
 ) -> Lowered {
-    let text = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '_' {
-            c
-        } else {
-            '_'
-        }
-    };
     let written = spec(object).map_or("", |spec| spec.auth_service.as_str());
     let stats_name = founder.stats_name.clone().filter(|name| !name.is_empty());
     let mapping = MappingSpec {
         service: written.to_owned(),
         tls: founder.tls.clone(),
         grpc: Some(settings.protocol == AuthProtocol::Grpc),
-        stats_name: Some(stats_name.unwrap_or_else(|| written.chars().map(text).collect())),
+        stats_name: Some(stats_name.unwrap_or_else(|| side::stats_name(written))),
         ..MappingSpec::default()
     };
+    let breakers = founder.circuit_breakers.as_deref();
     Lowered {
-        origin: Origin {
-            object: object_ref(key),
-            generation: object.meta.generation,
-        },
-        name: name(key),
-        object: Arc::new(Object {
-            body: Body::Mapping(Box::new(mapping)),
-            ..(**object).clone()
-        }),
-        diagnostics: Vec::new(),
-        fault: None,
-        matching: None,
-        weight: None,
-        shadow: false,
         changes: Changes {
-            breakers: founder
-                .circuit_breakers
-                .as_deref()
-                .map(|list| parse_breakers(list).0),
+            breakers: breakers.map(|list| parse_breakers(list).0),
             ..Changes::default()
         },
-        service: Some(service),
-        redirect: None,
+        ..side::lowered(key, object, service, mapping)
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) use matching::{HostCondition, Matching, PathKind, is_header_name};
 pub(crate) use redirect::{PathInput, RedirectInput};
 pub(crate) use report::Report;
 pub(crate) use retry::{BadRetry, parse_retry};
-pub(crate) use upstream::parse_breakers;
+pub(crate) use upstream::{parse_breakers, read_breakers};
 
 /// A Mapping, lowered.
 #[derive(Debug)]

@@ -56,6 +56,29 @@ pub(crate) fn stats_name(service: &str) -> String {
     service.chars().map(text).collect()
 }
 
+/// The milliseconds that a question may take; `what` it is, in words.
+pub(crate) fn timeout_ms(
+    written: Option<i64>,
+    default: u64,
+    what: &str,
+    report: &mut Report,
+) -> u64 {
+    let Some(written) = written else {
+        return default;
+    };
+    match u64::try_from(written) {
+        Ok(timeout) if timeout > 0 => timeout,
+        _ => {
+            report.ignored(
+                codes::W_IGNORED,
+                "spec.timeout_ms",
+                format!("{what} needs a limit of at least 1 ms; {default} is used"),
+            );
+            default
+        }
+    }
+}
+
 /// An object as if it were a Mapping to its service.
 pub(crate) fn lowered(
     key: &ObjectKey,

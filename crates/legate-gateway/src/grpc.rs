@@ -1,4 +1,5 @@
-//! Unary gRPC calls to side services: external authorisation, rate limits, health.
+//! Unary gRPC calls to side services: external authorisation and rate limits. Health checks use their
+//! messages only, on connections of their own.
 //!
 //! A call is a request like any other over the worker's pool, so that breakers, TLS and balancing
 //! apply to it. Messages are framed here: tonic's generic client asks for bodies that may change
@@ -9,9 +10,7 @@
 //! they do not name are skipped.
 
 pub(crate) mod auth;
-#[allow(dead_code, reason = "for active health checks")]
 pub(crate) mod health;
-#[allow(dead_code, reason = "for rate limits")]
 pub(crate) mod ratelimit;
 pub(crate) mod types;
 

@@ -13,7 +13,7 @@ use crate::output::{Exit, print, say};
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// What kind of thing: `listener`, `chain`, `virtual host`, `route`.
+    /// What kind of thing: `listener`, `chain`, `virtual host`, `route`, `limits` (of a domain).
     pub what: &'static str,
     /// Its key.
     pub key: String,
@@ -81,6 +81,7 @@ pub fn changes(before: &Snapshot, after: &Snapshot) -> Vec<Change> {
         ("chain", chains),
         ("virtual host", virtual_hosts),
         ("route", routes),
+        ("limits", limits),
     ] {
         compare(what, &view(before), &view(after), &mut all);
     }
@@ -119,6 +120,10 @@ fn virtual_hosts(snapshot: &Snapshot) -> Things {
 
 fn routes(snapshot: &Snapshot) -> Things {
     things!(snapshot.routes, snapshot)
+}
+
+fn limits(snapshot: &Snapshot) -> Things {
+    things!(snapshot.limits, snapshot)
 }
 
 /// Puts what a key stands for in the key's place, so that a difference behind it shows where it acts.

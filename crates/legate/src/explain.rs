@@ -2,6 +2,7 @@
 //!
 //! It asks the tables that the gateway serves from, with the gateway's own path normalisation.
 
+mod limits;
 mod question;
 mod text;
 

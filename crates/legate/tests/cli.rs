@@ -213,6 +213,32 @@ fn diff_shows_what_changes_for_traffic() {
 }
 
 #[test]
+fn limits_are_explained_and_compared() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/rate-limit/rate-limit.yaml")
+        .display()
+        .to_string();
+    let output = legate(&["explain", &example, "--url", "http://a.test/orders/1"]);
+    let text = stdout(&output);
+    assert!(
+        text.contains("counted in ambassador by user: 3 in 3600 s"),
+        "{text}"
+    );
+    assert!(text.contains("by user=mallory: 0 in 3600 s"), "{text}");
+    assert!(!text.contains("by remote_address"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.yaml");
+    let manifests = std::fs::read_to_string(&example).unwrap();
+    let changed = manifests.replace("requests_per_unit: 3", "requests_per_unit: 4");
+    std::fs::write(&other, changed).unwrap();
+    let output = legate(&["diff", &example, other.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    assert!(text.contains("~ limits ambassador"), "{text}");
+    assert!(text.contains("limit.rate.requests: 3 -> 4"), "{text}");
+}
+
+#[test]
 fn crds_equal_the_committed_ones() {
     let folder = tempfile::tempdir().unwrap();
     let output = legate(&["crds", "--output-dir", folder.path().to_str().unwrap()]);

@@ -7,8 +7,9 @@ use legate_config::auth::{AuthBody, AuthCheck, AuthProtocol as Spoken, AuthTarge
 use legate_config::cluster::Breakers;
 
 use crate::codes;
-use crate::lower::{Report, is_header_name, parse_breakers};
+use crate::lower::{Report, is_header_name, read_breakers};
 use crate::module::ModuleSettings;
+use crate::side;
 
 const TIMEOUT_MS: u64 = 5000;
 const STATUS_ON_ERROR: u16 = 403;
@@ -149,8 +150,8 @@ pub(super) fn read<'a>(
             && spec
                 .add_linkerd_headers
                 .unwrap_or(module.add_linkerd_headers),
-        breakers: breakers(spec, report),
-        timeout_ms: timeout(spec, report),
+        breakers: read_breakers(spec.circuit_breakers.as_deref(), report),
+        timeout_ms: side::timeout_ms(spec.timeout_ms, TIMEOUT_MS, "a check", report),
         path_prefix: if grpc {
             String::new()
         } else {
@@ -235,24 +236,6 @@ fn without_effect(spec: &AuthServiceSpec, report: &mut Report) {
     }
 }
 
-/// A bad limit is a fault: it protects the service that everybody depends on.
-fn breakers(spec: &AuthServiceSpec, report: &mut Report) -> Option<Breakers> {
-    let (breakers, faults) = parse_breakers(spec.circuit_breakers.as_ref()?);
-    for fault in faults {
-        let mut path = format!("spec.circuit_breakers[{}]", fault.index);
-        if !fault.field.is_empty() {
-            path.push('.');
-            path.push_str(fault.field);
-        }
-        if fault.skipped {
-            report.ignored(codes::W_IGNORED, &path, fault.message);
-        } else {
-            report.fatal(codes::E_POLICY_BREAKER, &path, fault.message);
-        }
-    }
-    Some(breakers)
-}
-
 fn body(spec: &AuthServiceSpec, report: &mut Report) -> Option<AuthBody> {
     let old = spec.allow_request_body == Some(true);
     let Some(include) = &spec.include_body else {
@@ -327,23 +310,6 @@ fn status_on_error(spec: &AuthServiceSpec, report: &mut Report) -> u16 {
                 format!("{code} is no status of a response"),
             );
             STATUS_ON_ERROR
-        }
-    }
-}
-
-fn timeout(spec: &AuthServiceSpec, report: &mut Report) -> u64 {
-    let Some(written) = spec.timeout_ms else {
-        return TIMEOUT_MS;
-    };
-    match u64::try_from(written) {
-        Ok(timeout) if timeout > 0 => timeout,
-        _ => {
-            report.ignored(
-                codes::W_IGNORED,
-                "spec.timeout_ms",
-                format!("a check needs a limit of at least 1 ms; {TIMEOUT_MS} is used"),
-            );
-            TIMEOUT_MS
         }
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn changes(spec: &MappingSpec, redirects: bool, report: &mut Report) 
                 report.ignored(problem.code, &format!("spec.cors.{path}"), problem.message);
             })
         }),
-        breakers: upstream::breakers(spec, report),
+        breakers: upstream::read_breakers(spec.circuit_breakers.as_deref(), report),
         health_checks: if redirects {
             Vec::new()
         } else {

@@ -22,10 +22,12 @@ pub(crate) struct BadBreaker {
     pub(crate) skipped: bool,
 }
 
-/// Reads `circuit_breakers`. A bad one rejects the Mapping: a limit protects its upstream.
-pub(super) fn breakers(spec: &MappingSpec, report: &mut Report) -> Option<Breakers> {
-    let list = spec.circuit_breakers.as_ref()?;
-    let (breakers, faults) = parse_breakers(list);
+/// Reads `circuit_breakers`. A bad one rejects the object: a limit protects its upstream.
+pub(crate) fn read_breakers(
+    list: Option<&[CircuitBreaker]>,
+    report: &mut Report,
+) -> Option<Breakers> {
+    let (breakers, faults) = parse_breakers(list?);
     for fault in faults {
         let mut path = format!("spec.circuit_breakers[{}]", fault.index);
         if !fault.field.is_empty() {

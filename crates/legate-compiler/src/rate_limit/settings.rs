@@ -7,6 +7,7 @@ use legate_config::limit::RateLimit;
 use crate::codes;
 use crate::lower::Report;
 use crate::module::ModuleSettings;
+use crate::side;
 
 const TIMEOUT_MS: u64 = 20;
 
@@ -60,27 +61,10 @@ pub(super) fn read(
             .clone()
             .filter(|domain| !domain.is_empty())
             .unwrap_or_else(|| module.label_domain.clone()),
-        timeout_ms: timeout(spec, report),
+        timeout_ms: side::timeout_ms(spec.timeout_ms, TIMEOUT_MS, "a call", report),
         deny_on_error: spec.failure_mode_deny == Some(true),
         resource_exhausted: grpc.use_resource_exhausted_code == Some(true)
             || grpc.rate_limited_as_resource_exhausted == Some(true),
     };
     report.fault.is_none().then_some(settings)
-}
-
-fn timeout(spec: &RateLimitServiceSpec, report: &mut Report) -> u64 {
-    let Some(written) = spec.timeout_ms else {
-        return TIMEOUT_MS;
-    };
-    match u64::try_from(written) {
-        Ok(timeout) if timeout > 0 => timeout,
-        _ => {
-            report.ignored(
-                codes::W_IGNORED,
-                "spec.timeout_ms",
-                format!("a call needs a limit of at least 1 ms; {TIMEOUT_MS} is used"),
-            );
-            TIMEOUT_MS
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Response};
 use legate_config::limit::RateLimit;
 
@@ -25,7 +25,7 @@ use crate::grpc::ratelimit::{
 use crate::grpc::{CallError, Patience, Question, types};
 use crate::metrics::LimitResult;
 use crate::reply::Reply;
-use crate::request::{CompiledLabels, LabelFacts};
+use crate::request::{CompiledLabels, LabelFacts, is_framing};
 use crate::upstream::ClusterHandle;
 
 /// Most bytes of an answer, and of the headers of one kind in it.
@@ -36,19 +36,6 @@ const MAX_ANSWER_HEAD: usize = 60 * 1024;
 const UNKNOWN: i32 = 0;
 const OK: i32 = 1;
 const OVER_LIMIT: i32 = 2;
-
-/// Headers that frame a message or belong to its connection, and the host.
-const FRAMING: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::HOST,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// What a client over a limit gets, besides the status.
 #[derive(Debug, Default)]
@@ -272,7 +259,7 @@ fn headers(all: &[types::HeaderValue]) -> (Headers, u64) {
     let read = all.iter().filter_map(|header| {
         let name = HeaderName::from_bytes(header.key.as_bytes()).ok();
         let value = HeaderValue::from_bytes(header.bytes()).ok();
-        let both = name.zip(value).filter(|(name, _)| !FRAMING.contains(name));
+        let both = name.zip(value).filter(|(name, _)| !is_framing(name));
         dropped += u64::from(both.is_none());
         both
     });

@@ -47,11 +47,7 @@ pub(crate) fn local(
     reply: Reply,
     about: &About<'_>,
 ) -> Response<ResponseBody> {
-    {
-        let mut record = exchange.record.borrow_mut();
-        record.flag(reply.flags);
-        record.details = reply.details.clone();
-    }
+    told(exchange, &reply);
     let close = reply.close;
     let overloaded = reply.overloaded;
     let mut response = grpc_form(exchange, reply.into_response(about.grpc), about);
@@ -63,6 +59,13 @@ pub(crate) fn local(
     edit(exchange, headers, status, about);
     finish(exchange, headers, status, about.version, close);
     response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
+}
+
+/// What the record says of a reply of ours.
+fn told(exchange: &Exchange, reply: &Reply) {
+    let mut record = exchange.record.borrow_mut();
+    record.flag(reply.flags);
+    record.details = reply.details.clone();
 }
 
 /// A reply to a gRPC request in its client's form.
@@ -87,11 +90,7 @@ pub(crate) fn denied(
 ) -> Response<ResponseBody> {
     let message = String::from_utf8_lossy(&body).into_owned();
     let reply = Reply::auth_denied(status, if about.grpc { message } else { String::new() });
-    {
-        let mut record = exchange.record.borrow_mut();
-        record.flag(reply.flags);
-        record.details = reply.details.clone();
-    }
+    told(exchange, &reply);
     let mut response = grpc_form(exchange, reply.into_response(about.grpc), about);
     if !about.grpc {
         if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
@@ -119,11 +118,7 @@ pub(crate) fn over_limit(
     about: &About<'_>,
 ) -> Response<ResponseBody> {
     let reply = Reply::over_limit(&over.body, over.resource_exhausted);
-    {
-        let mut record = exchange.record.borrow_mut();
-        record.flag(reply.flags);
-        record.details = reply.details.clone();
-    }
+    told(exchange, &reply);
     let mut response = grpc_form(exchange, reply.into_response(about.grpc), about);
     let status = response.status();
     let headers = response.headers_mut();
@@ -285,7 +280,8 @@ fn compress(
     }
 }
 
-/// The route's edits, those of external authorisation and of rate limits, and CORS after them.
+/// The route's edits, those of rate limits and of external authorisation, and CORS after them: the
+/// reverse of the order in which they see the request.
 pub(crate) fn edit(
     exchange: &Exchange,
     headers: &mut HeaderMap,
@@ -302,11 +298,11 @@ pub(crate) fn edit(
         };
         policy.apply_response(headers, captured, &facts);
     }
-    for wanted in &*exchange.from_auth.borrow() {
-        wanted.apply_to_response(headers);
-    }
     for (name, value) in &*exchange.from_limits.borrow() {
         headers.append(name.clone(), value.clone());
+    }
+    for wanted in &*exchange.from_auth.borrow() {
+        wanted.apply_to_response(headers);
     }
     if let Some((policy, _)) = about.policy
         && let (Some(cors), Some(origin)) = (&policy.cors, &*exchange.origin.borrow())

@@ -10,6 +10,7 @@ use legate_config::{Origin, Route};
 use legate_router::{Explanation, Found, Reason};
 use serde_json::json;
 
+use super::limits;
 use super::question::Asked;
 
 /// The whole text.
@@ -133,7 +134,7 @@ fn compared(value: &StringMatch) -> String {
 }
 
 /// Who is asked before a request goes to a target.
-fn guard(policy: &PolicySet) -> String {
+fn guard(policy: &PolicySet, snapshot: &Snapshot) -> String {
     let mut text = check(policy);
     if let Some(limit) = &policy.rate_limit {
         let _ = writeln!(
@@ -142,6 +143,7 @@ fn guard(policy: &PolicySet) -> String {
             limit.name, limit.cluster
         );
     }
+    text.push_str(&limits::lines(policy, snapshot));
     text
 }
 
@@ -177,7 +179,7 @@ fn doing(route: &Route, snapshot: &Snapshot) -> String {
                     Destination::Cluster { cluster, policies } => {
                         let _ = writeln!(text, ": cluster {cluster}");
                         if let Some(policy) = snapshot.policies.get(policies.as_str()) {
-                            text.push_str(&guard(policy));
+                            text.push_str(&guard(policy, snapshot));
                             let _ = writeln!(text, "      policies {}", json!(&**policy));
                         }
                     }
@@ -199,7 +201,7 @@ fn doing(route: &Route, snapshot: &Snapshot) -> String {
             if let Action::GuardedProbe { policies, .. } = other
                 && let Some(policy) = snapshot.policies.get(policies.as_str())
             {
-                text.push_str(&guard(policy));
+                text.push_str(&guard(policy, snapshot));
             }
         }
     }

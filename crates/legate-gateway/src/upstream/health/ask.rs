@@ -20,18 +20,16 @@ use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::grpc::health::{CHECK, HealthCheckRequest, HealthCheckResponse, SERVING};
 use crate::upstream::tls::ClientTls;
 
 const AGENT: HeaderValue = HeaderValue::from_static("legate/health-check");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const CHECK: &str = "/grpc.health.v1.Health/Check";
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Most bytes of an answer's head, and of a gRPC answer.
 const MAX_HEAD: u16 = 60 * 1024;
 const MAX_BODY: usize = 4096;
-/// `ServingStatus.SERVING`
-const SERVING: i32 = 1;
 
 /// Who is asked, and what.
 #[derive(Debug, Clone)]
@@ -52,20 +50,6 @@ pub(super) enum Answer {
     Bad(String),
     /// It says nothing.
     None(String),
-}
-
-/// `grpc.health.v1.HealthCheckRequest`
-#[derive(Clone, PartialEq, Eq, Message)]
-struct HealthCheckRequest {
-    #[prost(string, tag = "1")]
-    service: String,
-}
-
-/// `grpc.health.v1.HealthCheckResponse`
-#[derive(Clone, PartialEq, Eq, Message)]
-struct HealthCheckResponse {
-    #[prost(int32, tag = "1")]
-    status: i32,
 }
 
 type Body = Full<Bytes>;
