@@ -89,16 +89,19 @@ pub(crate) enum Place {
 #[derive(Debug, Default)]
 pub(crate) struct Tally([AtomicU64; Tally::RESULTS.len()]);
 
+/// What the config names. Clients only look things up, so they gain nothing by knowing the hash.
+type Texts<T> = HashMap<Box<str>, T, foldhash::fast::RandomState>;
+
 #[derive(Debug, Default)]
 struct Node {
     rule: Option<Arc<Rule>>,
-    children: HashMap<Box<str>, Keyed>,
+    children: Texts<Keyed>,
 }
 
 /// Nodes of one key, by what their value must be.
 #[derive(Debug, Default)]
 struct Keyed {
-    is: HashMap<Box<str>, Node>,
+    is: Texts<Node>,
     /// The longest first.
     starts: Vec<(Box<str>, Node)>,
     any: Option<Box<Node>>,
