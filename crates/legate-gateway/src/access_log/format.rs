@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use legate_config::http::{AccessLogFormat, JsonValue};
 
 use super::escape::{push_json, push_text};
-use crate::request::template::{Captures, Compiled, Part, Source, Value, Values};
+use crate::request::template::{Captures, Compiled, Part, Source, Value, Values, push_number};
 
 /// A format ready to write lines.
 #[derive(Debug)]
@@ -66,21 +66,22 @@ impl Format {
         for piece in &self.pieces {
             match piece {
                 Piece::Raw(bytes) => out.extend_from_slice(bytes),
-                Piece::Text(source, max) => match cut(source.value(values), *max) {
+                Piece::Text(source, max) => match &source.value(values) {
                     Value::Missing => out.push(b'-'),
-                    Value::Text(bytes) => push_text(out, bytes),
+                    Value::Text(bytes) => push_text(out, cut(bytes, *max)),
                     value => value.push(out, *max),
                 },
-                Piece::Json(source, max) => match cut(source.value(values), *max) {
+                Piece::Json(source, max) => match &source.value(values) {
                     Value::Missing => out.extend_from_slice(b"null"),
-                    Value::Number(number) => Value::Number(number).push(out, None),
+                    // Whole, whatever the most: half a number is another one.
+                    Value::Number(number) => push_number(out, *number),
                     value => {
                         out.push(b'"');
                         push_in_json(out, value, *max);
                         out.push(b'"');
                     }
                 },
-                Piece::JsonString(source, max) => match cut(source.value(values), *max) {
+                Piece::JsonString(source, max) => match &source.value(values) {
                     Value::Missing => out.push(b'-'),
                     value => push_in_json(out, value, *max),
                 },
@@ -90,16 +91,14 @@ impl Format {
 }
 
 /// Text is cut before it is escaped, so that an escape is never cut in two.
-fn cut(value: Value<'_>, max: Option<usize>) -> Value<'_> {
-    match (value, max) {
-        (Value::Text(bytes), Some(max)) => Value::Text(bytes.get(..max).unwrap_or(bytes)),
-        (value, _) => value,
-    }
+fn cut(bytes: &[u8], max: Option<usize>) -> &[u8] {
+    max.and_then(|max| bytes.get(..max)).unwrap_or(bytes)
 }
 
-fn push_in_json(out: &mut Vec<u8>, value: Value<'_>, max: Option<usize>) {
+/// Values are looked at where they lie: a copy of one that was just written in parts stalls.
+fn push_in_json(out: &mut Vec<u8>, value: &Value<'_>, max: Option<usize>) {
     match value {
-        Value::Text(bytes) => push_json(out, bytes),
+        Value::Text(bytes) => push_json(out, cut(bytes, max)),
         Value::Time(..) => {
             // The text of a time format is the user's.
             let mut text = Vec::with_capacity(32);

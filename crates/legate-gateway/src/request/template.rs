@@ -343,9 +343,9 @@ fn grpc_status(code: Option<u16>) -> Value<'static> {
 impl Value<'_> {
     /// Appends the value's bytes, at most `max` of them, as they are. Only text can hold bytes that
     /// somebody else chose.
-    pub(crate) fn push(self, out: &mut Vec<u8>, max: Option<usize>) {
+    pub(crate) fn push(&self, out: &mut Vec<u8>, max: Option<usize>) {
         let start = out.len();
-        match self {
+        match *self {
             Value::Missing => {}
             Value::Text(bytes) => out.extend_from_slice(bytes),
             Value::Number(number) => push_number(out, number),
@@ -362,6 +362,9 @@ impl Value<'_> {
 
 /// Appends a number in decimal.
 pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    if let Some(small) = u16::try_from(number).ok().filter(|small| *small < 1000) {
+        return push_small(out, small);
+    }
     let mut digits = [0_u8; 20];
     let mut start = digits.len();
     for slot in digits.iter_mut().rev() {
@@ -394,11 +397,23 @@ fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
                 if index > 0 {
                     out.push(b'.');
                 }
-                push_number(out, octet.into());
+                push_small(out, octet.into());
             }
         }
         IpAddr::V6(v6) => push_display(out, &v6),
     }
+}
+
+/// A number below 1000, digit by digit: a copy costs more than they do.
+fn push_small(out: &mut Vec<u8>, number: u16) {
+    let digit = |of: u16| b'0' + (of % 10) as u8;
+    if number >= 100 {
+        out.push(digit(number / 100));
+    }
+    if number >= 10 {
+        out.push(digit(number / 10));
+    }
+    out.push(digit(number));
 }
 
 fn push_display(out: &mut Vec<u8>, value: &dyn std::fmt::Display) {

@@ -232,3 +232,18 @@ fn times_of_a_new_second_are_formatted_anew() {
     }
     assert_eq!(TimeFormat::build(Some("%!")), TimeFormat::Default);
 }
+
+proptest::proptest! {
+    #[test]
+    fn numbers_and_addresses_read_as_anywhere(number: u64, small in 0_u64..2000, ip: std::net::Ipv4Addr, port: u16) {
+        for number in [number, small] {
+            let mut out = Vec::new();
+            push_number(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+        }
+        let address = SocketAddr::from((ip, port));
+        let mut out = Vec::new();
+        Value::Address(address).push(&mut out, None);
+        assert_eq!(String::from_utf8(out).unwrap(), address.to_string());
+    }
+}
