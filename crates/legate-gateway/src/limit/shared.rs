@@ -2,7 +2,7 @@
 //!
 //! One script call per request and store does all that is to be done there, on the store's own
 //! clock. While the store cannot be asked, this process decides by itself with its share of the
-//! limits, and tries again once a second.
+//! limits, which is all of them until it is told how many gateways there are, and tries again once a second.
 
 mod ask;
 mod connection;
@@ -215,7 +215,7 @@ impl SharedStore {
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
         let until = now.saturating_add(PAUSE);
         if self.silent_until.swap(until, Ordering::Relaxed) == 0 {
-            tracing::warn!(store = %self, %error, "The store of rate limits does not answer; each gateway counts its share for itself");
+            tracing::warn!(store = %self, %error, "The store of rate limits does not answer; until it does, each gateway counts for itself");
         }
     }
 
