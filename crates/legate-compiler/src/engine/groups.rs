@@ -305,13 +305,13 @@ impl Engine {
                 policies: &policies,
             },
             resources,
-            endpoints: &self.endpoints,
+            endpoints: &self.known.endpoints,
         };
         if work.module || work.group_all {
             let around = Surroundings {
                 auth: &self.auth.state,
                 resources,
-                endpoints: &self.endpoints,
+                endpoints: &self.known.endpoints,
             };
             let groups = &mut self.groups;
             probes::update(
@@ -327,7 +327,7 @@ impl Engine {
         if !work.endpoints.is_empty() {
             self.groups
                 .store
-                .refresh(touched, resources, &self.endpoints);
+                .refresh(touched, resources, &self.known.endpoints);
         }
     }
 }

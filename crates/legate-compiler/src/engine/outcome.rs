@@ -222,7 +222,7 @@ impl Engine {
         _resources: &Resources,
         options: &Options,
     ) -> bool {
-        let (current, _) = self.secrets.material(key, held, &options.hash_key);
+        let (current, _) = self.known.secrets.material(key, held, &options.hash_key);
         current.certificate().is_ok() || current.ca_bundle().is_ok()
     }
 }

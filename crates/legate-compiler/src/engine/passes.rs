@@ -30,15 +30,13 @@ use crate::unsupported;
 #[derive(Debug, Default)]
 pub(super) struct Engine {
     pub(super) module: Option<ModuleState>,
-    pub(super) secrets: SecretCache,
+    pub(super) known: Known,
     pub(super) fronts: Fronts,
     pub(super) auth: AuthPass,
     pub(super) rate_limit: RateLimitPass,
     pub(super) limits: LimitPass,
     pub(super) labels: LabelContext,
-    has_resolvers: bool,
     pub(super) skipped: Skipped,
-    pub(super) endpoints: EndpointIndex,
     /// Diagnostics of objects that no other pass reports about.
     pub(super) others: BTreeMap<ObjectKey, Vec<Diagnostic>>,
     pub(super) fragments: BTreeMap<ObjectKey, Box<Fragment>>,
@@ -48,6 +46,14 @@ pub(super) struct Engine {
     pub(super) statuses: BTreeMap<ObjectKey, ObjectStatus>,
     /// Objects other than Mappings that the last compile rejected.
     pub(super) rejected: BTreeSet<ObjectKey>,
+}
+
+/// What is known besides the resources themselves.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) secrets: SecretCache,
+    pub(super) endpoints: EndpointIndex,
+    has_resolvers: bool,
 }
 
 /// The Module, read.
@@ -76,6 +82,25 @@ pub(super) struct Work {
     pub(super) touched: Vec<ObjectKey>,
 }
 
+impl Known {
+    /// What passes look at.
+    fn context<'a>(
+        &'a self,
+        module: &'a ModuleState,
+        resources: &'a Resources,
+        options: &'a Options,
+    ) -> Context<'a> {
+        Context {
+            resources,
+            options,
+            module: &module.settings,
+            secrets: &self.secrets,
+            endpoints: &self.endpoints,
+            has_resolvers: self.has_resolvers,
+        }
+    }
+}
+
 impl Engine {
     /// Compiles; `dirty` = `None` does everything.
     pub(super) fn run(
@@ -89,7 +114,10 @@ impl Engine {
             None => {
                 *self = Self {
                     snapshot: Arc::clone(&self.snapshot),
-                    secrets: std::mem::take(&mut self.secrets),
+                    known: Known {
+                        secrets: std::mem::take(&mut self.known.secrets),
+                        ..Known::default()
+                    },
                     ..Self::default()
                 };
                 self.groups.start_over();
@@ -118,7 +146,7 @@ impl Engine {
         let hosts = if work.frontends {
             let settings = &module.settings;
             self.fronts
-                .rebuild(resources, options, settings, &self.secrets)
+                .rebuild(resources, options, settings, &self.known.secrets)
         } else {
             super::frontends::Changed::default()
         };
@@ -135,7 +163,7 @@ impl Engine {
         self.assemble(&work, hosts.hosts, resources, options);
         self.groups
             .store
-            .hold(&self.limits.upstreams, resources, &self.endpoints);
+            .hold(&self.limits.upstreams, resources, &self.known.endpoints);
         work.all_statuses |= hosts.hosts || work.group_all;
         self.finish(&work, resources, options)
     }
@@ -167,7 +195,7 @@ impl Engine {
                     work.services.insert(name);
                 }
                 Kind::EndpointSlice | Kind::Endpoints => {
-                    for (name, edge) in self.endpoints.note(key, resources, options) {
+                    for (name, edge) in self.known.endpoints.note(key, resources, options) {
                         if edge {
                             work.services.insert(name.clone());
                         }
@@ -188,7 +216,7 @@ impl Engine {
             work.resolve_all |= key.kind == Kind::Module;
         }
         if resolvers {
-            self.has_resolvers = resources.iter().any(|(key, _)| is_resolver(key.kind));
+            self.known.has_resolvers = resources.iter().any(|(key, _)| is_resolver(key.kind));
             work.resolve_all = true;
         }
         let services = work.services.iter().cloned().map(Dependency::Service);
@@ -237,14 +265,7 @@ impl Engine {
         let Some(module) = &self.module else {
             return;
         };
-        let context = Context {
-            resources,
-            options,
-            module: &module.settings,
-            secrets: &self.secrets,
-            endpoints: &self.endpoints,
-            has_resolvers: self.has_resolvers,
-        };
+        let context = self.known.context(module, resources, options);
         let mut keys = std::mem::take(&mut work.mappings);
         if work.resolve_all {
             keys.extend(self.fragments.keys().cloned());
@@ -285,14 +306,7 @@ impl Engine {
         let Some(module) = &self.module else {
             return;
         };
-        let new = auth(&Context {
-            resources,
-            options,
-            module: &module.settings,
-            secrets: &self.secrets,
-            endpoints: &self.endpoints,
-            has_resolvers: self.has_resolvers,
-        });
+        let new = auth(&self.known.context(module, resources, options));
         if !new.state.same(&self.auth.state) {
             work.group_all = true;
             self.auth.state = new.state;
@@ -306,14 +320,7 @@ impl Engine {
         let Some(module) = &self.module else {
             return;
         };
-        let context = Context {
-            resources,
-            options,
-            module: &module.settings,
-            secrets: &self.secrets,
-            endpoints: &self.endpoints,
-            has_resolvers: self.has_resolvers,
-        };
+        let context = self.known.context(module, resources, options);
         let new = rate_limit(&context);
         let mut own = limits(&context);
         own.reuse(&self.limits);

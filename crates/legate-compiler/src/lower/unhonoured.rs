@@ -92,35 +92,7 @@ fn ignored(spec: &MappingSpec, report: &mut Report) {
 /// Fields that only routing Mappings have a use for (spec/routing §4.8).
 fn on_redirects(spec: &MappingSpec, report: &mut Report) {
     let fields = [
-        (
-            "spec.add_request_headers",
-            spec.add_request_headers.is_some(),
-        ),
-        (
-            "spec.add_response_headers",
-            spec.add_response_headers.is_some(),
-        ),
-        (
-            "spec.remove_request_headers",
-            spec.remove_request_headers.is_some(),
-        ),
-        (
-            "spec.remove_response_headers",
-            spec.remove_response_headers.is_some(),
-        ),
-        ("spec.rewrite", spec.rewrite.is_some()),
-        ("spec.regex_rewrite", spec.regex_rewrite.is_some()),
-        ("spec.host_rewrite", spec.host_rewrite.is_some()),
-        (
-            "spec.auto_host_rewrite",
-            spec.auto_host_rewrite == Some(true),
-        ),
-        ("spec.timeout_ms", spec.timeout_ms.is_some()),
-        ("spec.idle_timeout_ms", spec.idle_timeout_ms.is_some()),
         ("spec.connect_timeout_ms", spec.connect_timeout_ms.is_some()),
-        ("spec.allow_upgrade", spec.allow_upgrade.is_some()),
-        ("spec.cors", spec.cors.is_some()),
-        ("spec.use_websocket", spec.use_websocket == Some(true)),
         ("spec.grpc", spec.grpc == Some(true)),
         ("spec.tls", spec.tls.is_some()),
         ("spec.weight", spec.weight.is_some()),
@@ -133,19 +105,30 @@ fn on_redirects(spec: &MappingSpec, report: &mut Report) {
         ("spec.retry_policy", spec.retry_policy.is_some()),
         ("spec.cluster_tag", spec.cluster_tag.is_some()),
         ("spec.labels", spec.labels.is_some()),
-        (
-            "spec.add_linkerd_headers",
-            spec.add_linkerd_headers == Some(true),
-        ),
     ];
-    for (field, _) in fields.iter().filter(|(_, given)| *given) {
+    let fields = shaping(spec).into_iter().chain(fields);
+    for (field, _) in fields.filter(|(_, given)| *given) {
         report.ignored(codes::W_IGNORED, field, "this has no effect on a redirect");
     }
 }
 
 /// Fields that shape what clients and the main upstream see: a copy is what the main one got.
 fn on_shadows(spec: &MappingSpec, report: &mut Report) {
-    let fields = [
+    let case_sensitive = ("spec.case_sensitive", spec.case_sensitive.is_some());
+    let fields = shaping(spec).into_iter().chain([case_sensitive]);
+    for (field, _) in fields.filter(|(_, given)| *given) {
+        report.ignored(
+            codes::W_IGNORED,
+            field,
+            "this has no effect on a shadow: it gets what the main upstream got",
+        );
+    }
+}
+
+/// Fields that shape the exchange between a client and the upstream that answers it, and whether
+/// they are given.
+fn shaping(spec: &MappingSpec) -> [(&'static str, bool); 14] {
+    [
         (
             "spec.add_request_headers",
             spec.add_request_headers.is_some(),
@@ -174,17 +157,9 @@ fn on_shadows(spec: &MappingSpec, report: &mut Report) {
         ("spec.allow_upgrade", spec.allow_upgrade.is_some()),
         ("spec.use_websocket", spec.use_websocket == Some(true)),
         ("spec.cors", spec.cors.is_some()),
-        ("spec.case_sensitive", spec.case_sensitive.is_some()),
         (
             "spec.add_linkerd_headers",
             spec.add_linkerd_headers == Some(true),
         ),
-    ];
-    for (field, _) in fields.iter().filter(|(_, given)| *given) {
-        report.ignored(
-            codes::W_IGNORED,
-            field,
-            "this has no effect on a shadow: it gets what the main upstream got",
-        );
-    }
+    ]
 }
