@@ -20,6 +20,15 @@ fn assert_overflow(answer: &Answer) {
     assert_eq!(answer.header("x-envoy-overloaded"), Some("true"));
 }
 
+/// A gateway of two workers with one route to an origin, and these breakers.
+async fn limited(origin: &Counting, breakers: &str) -> Gate {
+    let spec = format!(
+        "prefix: /\ntimeout_ms: 0\nservice: {}\ncircuit_breakers: [{{{breakers}}}]",
+        origin.address
+    );
+    base().workers(2).map("m", &spec).start().await
+}
+
 #[tokio::test]
 async fn t_01() {
     let fault = Fault::start(vec![Step::Head, Step::Hold, Step::say(OK), Step::Again]).await;
@@ -130,17 +139,7 @@ async fn load(gate: &Gate, clients: usize, requests: usize) -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_limited_over_all_workers() {
     let origin = Counting::start(vec![Reply::After(Duration::from_millis(2))]).await;
-    let gate = base()
-        .workers(2)
-        .map(
-            "m",
-            &format!(
-                "prefix: /\ntimeout_ms: 0\nservice: {}\ncircuit_breakers: [{{max_connections: 3}}]",
-                origin.address
-            ),
-        )
-        .start()
-        .await;
+    let gate = limited(&origin, "max_connections: 3").await;
     assert_eq!(load(&gate, 40, 20).await, (800, 0));
     assert_eq!((origin.most_open(), origin.most_running()), (3, 3));
 }
@@ -235,17 +234,7 @@ async fn two_hundred_clients_on_two_workers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_handed_over() {
     let origin = Counting::start(vec![Reply::Status(200)]).await;
-    let gate = base()
-        .workers(2)
-        .map(
-            "m",
-            &format!(
-                "prefix: /\ntimeout_ms: 0\nservice: {}\ncircuit_breakers: [{{max_connections: 1}}]",
-                origin.address
-            ),
-        )
-        .start()
-        .await;
+    let gate = limited(&origin, "max_connections: 1").await;
     let start = std::time::Instant::now();
     // Connections are spread by the system: among so many are some of either worker.
     for _ in 0..20 {
@@ -263,18 +252,7 @@ async fn idle_connections_are_handed_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_served_is_refused() {
     let origin = Counting::start(vec![Reply::After(Duration::from_millis(2))]).await;
-    let gate = base()
-        .workers(2)
-        .map(
-            "m",
-            &format!(
-                "prefix: /\ntimeout_ms: 0\nservice: {}\ncircuit_breakers: \
-                 [{{max_connections: 2, max_pending_requests: 2}}]",
-                origin.address
-            ),
-        )
-        .start()
-        .await;
+    let gate = limited(&origin, "max_connections: 2, max_pending_requests: 2").await;
     let (served, refused) = load(&gate, 30, 10).await;
     assert_eq!(served + refused, 300);
     assert_eq!(served, origin.requests());

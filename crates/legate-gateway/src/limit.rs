@@ -365,3 +365,5 @@ impl Overdrawn {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_support;

@@ -1,28 +1,13 @@
-use legate_config::rules::{Limit, LimitDepth, LimitEntry, LimitItem, LimitRule, LimitValue};
+use legate_config::rules::LimitRule;
 
 use super::*;
 
 fn rule(name: &str, requests: u32, unit_seconds: u32) -> LimitRule {
     LimitRule {
         name: name.into(),
-        items: vec![LimitItem {
-            any_of: vec![LimitEntry {
-                key: format!("key-{requests}"),
-                value: LimitValue::Any,
-            }],
-            shared: false,
-        }],
-        depth: LimitDepth::Exact,
-        limit: Some(Limit::Rate {
-            requests,
-            unit_seconds,
-            burst: requests,
-        }),
-        shadow: false,
-        replaces: Vec::new(),
-        place: LimitPlace::Process,
         request_headers: vec![("x-up".into(), "1".into())],
         response_headers: vec![("x-down".into(), "2".into())],
+        ..tests_support::rule(&format!("key-{requests}"), requests, unit_seconds)
     }
 }
 
@@ -45,16 +30,7 @@ fn build(limiter: &Limiter, snapshot: &Snapshot) -> (Limits, Vec<String>) {
 }
 
 fn hits<'a>(limiter: &Limiter, limits: &'a Limits, keys: &[&str]) -> Hits<'a> {
-    let domain = limits.domain("d").unwrap();
-    let mut hits = Hits::new();
-    for key in keys {
-        let descriptor = [DescriptorEntry {
-            key,
-            value: "v".into(),
-        }];
-        collect(limiter, domain, &descriptor, &mut hits);
-    }
-    hits
+    tests_support::hits(limiter, limits.domain("d").unwrap(), keys)
 }
 
 #[test]

@@ -1,35 +1,13 @@
-use legate_config::rules::{
-    Limit, LimitDepth, LimitDomain, LimitEntry, LimitItem, LimitPlace, LimitRule, LimitValue,
-};
+use legate_config::rules::{Limit, LimitDomain, LimitPlace, LimitRule};
 
 use super::*;
-use crate::limit::{LimitOptions, Place};
+use crate::limit::{LimitOptions, Place, tests_support};
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_000 * SECOND;
 
 fn rule(key: &str, requests: u32) -> LimitRule {
-    LimitRule {
-        name: key.into(),
-        items: vec![LimitItem {
-            any_of: vec![LimitEntry {
-                key: key.into(),
-                value: LimitValue::Any,
-            }],
-            shared: false,
-        }],
-        depth: LimitDepth::Exact,
-        limit: Some(Limit::Rate {
-            requests,
-            unit_seconds: 100,
-            burst: requests,
-        }),
-        shadow: false,
-        replaces: Vec::new(),
-        place: LimitPlace::Process,
-        request_headers: Vec::new(),
-        response_headers: Vec::new(),
-    }
+    tests_support::rule(key, requests, 100)
 }
 
 fn domain(rules: Vec<LimitRule>) -> Domain {
@@ -51,14 +29,7 @@ struct Outcome {
 
 /// Asks for one descriptor per key, all with one value.
 fn ask(limiter: &Limiter, domain: &Domain, keys: &[&str], now: u64) -> Outcome {
-    let mut hits = Hits::new();
-    for key in keys {
-        let descriptor = [DescriptorEntry {
-            key,
-            value: "v".into(),
-        }];
-        collect(limiter, domain, &descriptor, &mut hits);
-    }
+    let mut hits = tests_support::hits(limiter, domain, keys);
     replace(&mut hits);
     let gateways = limiter.gateways();
     let admitted = decide(limiter, &mut hits, now, |hit| {

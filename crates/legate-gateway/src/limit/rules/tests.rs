@@ -1,4 +1,5 @@
 use super::*;
+use crate::limit::tests_support;
 
 fn item(key: &str, value: &str) -> LimitItem {
     let value = match value.strip_suffix('*') {
@@ -17,19 +18,9 @@ fn item(key: &str, value: &str) -> LimitItem {
 
 fn rule(name: &str, depth: LimitDepth, items: Vec<LimitItem>) -> LimitRule {
     LimitRule {
-        name: name.into(),
         items,
         depth,
-        limit: Some(Limit::Rate {
-            requests: 1,
-            unit_seconds: 1,
-            burst: 1,
-        }),
-        shadow: false,
-        replaces: Vec::new(),
-        place: LimitPlace::Process,
-        request_headers: Vec::new(),
-        response_headers: Vec::new(),
+        ..tests_support::rule(name, 1, 1)
     }
 }
 

@@ -30,8 +30,8 @@ fn faults_are_retried_with_the_newest_word() {
     }
 }
 
-#[test]
-fn one_request_at_a_time_tries_a_server_that_is_away() {
+/// Two hundred Mappings.
+fn crowd() -> Lab {
     let mut lab = Lab::new();
     for number in 0..200 {
         lab.put(
@@ -40,7 +40,12 @@ fn one_request_at_a_time_tries_a_server_that_is_away() {
             mapping(&format!("/{number}/")),
         );
     }
-    let mut world = World::new(lab);
+    lab
+}
+
+#[test]
+fn one_request_at_a_time_tries_a_server_that_is_away() {
+    let mut world = World::new(crowd());
     world.board.lead(true, world.now);
     world.feed();
     world.compile();
@@ -55,15 +60,7 @@ fn one_request_at_a_time_tries_a_server_that_is_away() {
 
 #[test]
 fn no_right_is_no_reason_to_hammer() {
-    let mut lab = Lab::new();
-    for number in 0..200 {
-        lab.put(
-            Kind::Mapping,
-            &format!("m{number}"),
-            mapping(&format!("/{number}/")),
-        );
-    }
-    let mut world = World::new(lab);
+    let mut world = World::new(crowd());
     let forbidden = (Method::Apply, Fault::Forbidden("no".to_owned()));
     world.broken.insert(Kind::Mapping, forbidden);
     world.board.lead(true, world.now);
