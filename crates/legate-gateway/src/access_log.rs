@@ -21,7 +21,8 @@ use legate_config::http::AccessLog as Config;
 use parking_lot::Mutex;
 
 use crate::metrics::Metrics;
-use crate::request::facts::{Captured, Facts, Headers};
+use crate::request::captured::Captured;
+use crate::request::facts::{Facts, Headers};
 use crate::request::template::Values;
 use format::Format;
 use writer::{Shared, Writer};
@@ -121,10 +122,29 @@ pub(crate) struct LogHeaders {
     trailers: Captured,
 }
 
+impl LogHeaders {
+    /// Forgets the copies, and keeps their room.
+    pub(crate) fn clear(&mut self) {
+        self.request.clear();
+        self.response.clear();
+        self.trailers.clear();
+    }
+
+    /// Bytes that values have room in.
+    pub(crate) fn capacity(&self) -> usize {
+        self.request.capacity() + self.response.capacity() + self.trailers.capacity()
+    }
+}
+
 impl AccessLog {
     /// A log that is switched off.
     pub(crate) const fn off() -> Self {
         Self(None)
+    }
+
+    /// Whether lines tell the status of gRPC responses.
+    pub(crate) fn tells_grpc_status(&self) -> bool {
+        self.0.as_ref().is_some_and(|on| on.format.grpc_status)
     }
 
     /// Whether anything is logged. Nothing needs to be gathered when not.
@@ -136,21 +156,26 @@ impl AccessLog {
     /// when a local reply is made.
     pub(crate) fn capture_request(&self, headers: &HeaderMap, into: &mut LogHeaders) {
         if let Some(on) = &self.0 {
-            into.request = on.format.captures.request.capture(headers);
+            on.format
+                .captures
+                .request
+                .capture_into(headers, &mut into.request);
         }
     }
 
     /// Copies what the line needs of the headers of the response as it is sent.
     pub(crate) fn capture_response(&self, headers: &HeaderMap, into: &mut LogHeaders) {
         if let Some(on) = &self.0 {
-            into.response = on.format.captures.response.capture(headers);
+            let names = &on.format.captures.response;
+            names.capture_into(headers, &mut into.response);
         }
     }
 
     /// Copies what the line needs of the response's trailers.
     pub(crate) fn capture_trailers(&self, headers: &HeaderMap, into: &mut LogHeaders) {
         if let Some(on) = &self.0 {
-            into.trailers = on.format.captures.trailers.capture(headers);
+            let names = &on.format.captures.trailers;
+            names.capture_into(headers, &mut into.trailers);
         }
     }
 

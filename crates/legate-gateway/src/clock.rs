@@ -1,16 +1,22 @@
-//! The time, read once per turn of a client connection's task.
+//! The time, read once per turn of a client connection's task, and the wall clock beside it.
 //!
 //! A request asks for the time when it begins, when it is sent, when its response begins, with each
 //! piece of body, and at its end. Most of these fall into the same poll, microseconds apart; nothing
 //! that is decided or measured by them is that fine.
 
 use std::cell::Cell;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 thread_local! {
     static HELD: Cell<Held> = const { Cell::new(Held::Outside) };
+    /// What both clocks said at one moment.
+    static WALL: Cell<Option<(std::time::Instant, SystemTime)>> = const { Cell::new(None) };
 }
+
+/// How long the clocks are taken to run alike. When the wall clock is set, logs see it after this.
+const ALIKE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy)]
 enum Held {
@@ -56,9 +62,40 @@ pub(crate) fn std_now() -> std::time::Instant {
     now().into_std()
 }
 
+/// What the wall clock said at a moment of the last hours.
+pub(crate) fn wall(at: std::time::Instant) -> SystemTime {
+    let now = std_now();
+    let (then, wall) = WALL
+        .get()
+        .filter(|(then, _)| now.saturating_duration_since(*then) < ALIKE)
+        .unwrap_or_else(|| {
+            let fresh = (std::time::Instant::now(), SystemTime::now());
+            WALL.set(Some(fresh));
+            fresh
+        });
+    match at.checked_duration_since(then) {
+        Some(since) => wall.checked_add(since),
+        None => wall.checked_sub(then.saturating_duration_since(at)),
+    }
+    .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_have_the_time_that_the_wall_clock_said() {
+        let slack = Duration::from_millis(50);
+        for ago in [Duration::ZERO, Duration::from_secs(3600)] {
+            for _ in 0..2 {
+                let now = std::time::Instant::now();
+                let expected = SystemTime::now() - ago;
+                let told = wall(now - ago);
+                assert!(told + slack > expected && told < expected + slack);
+            }
+        }
+    }
 
     #[test]
     fn time_stands_still_within_a_turn_only() {

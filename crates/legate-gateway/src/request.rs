@@ -16,10 +16,12 @@
 //! - [`affinity`]: what of a request decides about its endpoint
 //! - [`labels`]: what requests are counted by
 //! - [`coding`]: which responses are compressed, and how
-//! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request
+//! - [`mod@template`]: the `%OPERATOR%` language, over the [`facts`] of a request and
+//!   [copies](captured) of its headers
 
 pub(crate) mod affinity;
 pub(crate) mod auth;
+pub(crate) mod captured;
 pub(crate) mod client;
 pub(crate) mod coding;
 pub(crate) mod cors;

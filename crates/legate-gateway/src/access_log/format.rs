@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use legate_config::http::{AccessLogFormat, JsonValue};
+use legate_config::template::Operator;
 
 use super::escape::{push_json, push_text};
 use crate::request::template::{Captures, Compiled, Part, Source, Value, Values, push_number};
@@ -12,6 +13,8 @@ use crate::request::template::{Captures, Compiled, Part, Source, Value, Values, 
 pub(super) struct Format {
     /// Which headers must be copied for it.
     pub(super) captures: Captures,
+    /// Whether lines tell the status of gRPC responses.
+    pub(super) grpc_status: bool,
     pieces: Vec<Piece>,
 }
 
@@ -57,6 +60,7 @@ impl Format {
         builder.raw(b"\n");
         Self {
             captures: builder.captures,
+            grpc_status: builder.pieces.iter().any(Piece::is_grpc_status),
             pieces: builder.pieces,
         }
     }
@@ -90,6 +94,17 @@ impl Format {
     }
 }
 
+impl Piece {
+    fn is_grpc_status(&self) -> bool {
+        match self {
+            Self::Raw(_) => false,
+            Self::Text(source, _) | Self::Json(source, _) | Self::JsonString(source, _) => {
+                matches!(source, Source::Fact(Operator::GrpcStatus))
+            }
+        }
+    }
+}
+
 /// Text is cut before it is escaped, so that an escape is never cut in two.
 fn cut(bytes: &[u8], max: Option<usize>) -> &[u8] {
     max.and_then(|max| bytes.get(..max)).unwrap_or(bytes)
@@ -99,8 +114,7 @@ fn cut(bytes: &[u8], max: Option<usize>) -> &[u8] {
 fn push_in_json(out: &mut Vec<u8>, value: &Value<'_>, max: Option<usize>) {
     match value {
         Value::Text(bytes) => push_json(out, cut(bytes, max)),
-        Value::Time(..) => {
-            // The text of a time format is the user's.
+        Value::Time(_, format) if format.is_users() => {
             let mut text = Vec::with_capacity(32);
             value.push(&mut text, max);
             push_json(out, &text);

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::reply::{Flag, Flags};
 use crate::request::client::ClientAddress;
-use crate::request::tests_support::headers;
+use crate::request::tests_support::{headers, lasting};
 
 /// The default text format.
 const DEFAULT: &str = "ACCESS [%START_TIME%] \"%REQ(:METHOD)% \
@@ -28,11 +28,11 @@ fn facts() -> Facts<'static> {
         status: 200,
         bytes_sent: 13,
         duration: Some(Duration::from_micros(4900)),
-        upstream: Some("10.8.1.7:8080".parse().unwrap()),
-        client: Some(ClientAddress {
+        upstream: Some(lasting("10.8.1.7:8080".parse().unwrap())),
+        client: Some(lasting(ClientAddress {
             peer: "10.0.0.9:1".parse().unwrap(),
             trusted: "10.0.0.9".parse().unwrap(),
-        }),
+        })),
         ..Facts::default()
     }
 }

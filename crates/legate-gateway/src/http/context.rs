@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
+use super::record::Notes;
 use crate::drain::Lifecycle;
 use crate::limit::Limiter;
 use crate::limit::shared::Connections;
@@ -61,6 +62,8 @@ pub(crate) struct Context {
     pub(crate) max_open: usize,
     /// Copies of requests that are under way.
     pub(crate) copies: Cell<usize>,
+    /// Room for what logs want of requests.
+    pub(crate) notes: Notes,
     random: RefCell<SmallRng>,
 }
 
@@ -77,6 +80,7 @@ impl Context {
             open: Cell::new(0),
             max_open,
             copies: Cell::new(0),
+            notes: Notes::default(),
             random: RefCell::new(SmallRng::from_os_rng()),
         })
     }

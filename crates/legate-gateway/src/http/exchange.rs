@@ -281,7 +281,7 @@ impl Exchange {
         {
             call.took(now.saturating_duration_since(ended));
         }
-        let record = self.record.borrow();
+        let mut record = self.record.borrow_mut();
         record.write(self, &times, [self.received.get(), self.sent.get()]);
     }
 

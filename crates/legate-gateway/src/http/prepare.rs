@@ -22,10 +22,11 @@ use super::proxy::{finish, note};
 use super::respond::{self, About};
 use super::route::Forward;
 use super::upgrade;
+use crate::clock;
 use crate::config::Target;
 use crate::error::ProxyError;
 use crate::reply::{Reply, grpc_timeout};
-use crate::request::facts::Captured;
+use crate::request::captured::Captured;
 use crate::request::{CompiledHost, CompiledPolicy, Facts, accepted};
 use crate::upstream::{Call, ClusterHandle, Slot, outgoing};
 
@@ -190,15 +191,15 @@ fn edit(
     (cluster, policy): (&ClusterHandle, &CompiledPolicy),
     about: &About<'_>,
 ) {
-    let authority = head.headers.get(HOST).cloned();
-    let facts = Facts {
-        started: std::time::SystemTime::now(),
+    let client = exchange.record.borrow().client;
+    let facts = || Facts {
+        started: clock::wall(exchange.started()),
         version: about.version,
         method: head.method.as_str(),
         path: head.uri.path_and_query().map_or("", PathAndQuery::as_str),
-        authority: text(authority.as_ref()),
+        authority: text(head.headers.get(HOST)),
         scheme,
-        client: exchange.record.borrow().client,
+        client: client.as_ref(),
         cluster: Some(&cluster.config.stats_name),
         route: exchange
             .chosen
@@ -206,7 +207,8 @@ fn edit(
             .map(|(row, _)| row.route.name.as_str()),
         ..super::record::connection_facts(&exchange.conn)
     };
-    policy.apply_request(&mut head.headers, &facts);
+    let values = policy.request_values(&head.headers, facts);
+    policy.apply_request(&mut head.headers, values);
 }
 
 fn text(value: Option<&HeaderValue>) -> &str {

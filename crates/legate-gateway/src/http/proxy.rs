@@ -195,11 +195,8 @@ fn begin(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Begun {
 
 /// Copies what the access log wants of the request as it is now.
 pub(super) fn note(exchange: &Exchange, head: &Parts, version: Version) {
-    let log = &exchange.serving.config.log;
-    exchange
-        .record
-        .borrow_mut()
-        .capture_request(log, head, version);
+    let mut record = exchange.record.borrow_mut();
+    record.capture_request(exchange, head, version);
 }
 
 /// Makes the response, whatever became of the sending.

@@ -21,7 +21,8 @@ use super::grpc;
 use super::rate_limit::OverLimit;
 use crate::framing::is_grpc_response;
 use crate::reply::{GRPC_STATUS, Reply};
-use crate::request::facts::{Captured, Facts};
+use crate::request::captured::Captured;
+use crate::request::facts::Facts;
 use crate::request::{CompiledCors, CompiledPolicy, HopHeaders, will_compress};
 use crate::upstream::UpstreamBody;
 
@@ -288,15 +289,16 @@ pub(crate) fn edit(
     status: StatusCode,
     about: &About<'_>,
 ) {
-    if let Some((policy, captured)) = about.policy {
+    if let Some((policy, captured)) = about.policy.filter(|(policy, _)| policy.edits_responses()) {
         let client = exchange.record.borrow().client;
-        let facts = Facts {
+        let facts = || Facts {
             status: status.as_u16(),
-            client,
+            client: client.as_ref(),
             version: about.version,
             ..super::record::connection_facts(&exchange.conn)
         };
-        policy.apply_response(headers, captured, &facts);
+        let values = policy.response_values(headers, captured, facts);
+        policy.apply_response(headers, values);
     }
     for (name, value) in &*exchange.from_limits.borrow() {
         headers.append(name.clone(), value.clone());

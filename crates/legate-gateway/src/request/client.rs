@@ -80,6 +80,15 @@ impl ClientAddress {
             SocketAddr::new(self.trusted, 0)
         }
     }
+
+    /// The port of [`Self::remote`].
+    pub(crate) fn remote_port(&self) -> u16 {
+        if self.trusted == self.peer.ip() {
+            self.peer.port()
+        } else {
+            0
+        }
+    }
 }
 
 /// What [`apply_forwarded`] found out.

@@ -7,9 +7,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use http::{HeaderMap, Version};
 
+use super::captured::{Captured, CapturedName};
 use super::client::ClientAddress;
 use super::metadata::DynamicMetadata;
 use crate::reply::Flags;
@@ -31,9 +32,9 @@ pub(crate) struct Facts<'a> {
     /// `:scheme`
     pub(crate) scheme: &'a str,
     /// Who sent it.
-    pub(crate) client: Option<ClientAddress>,
+    pub(crate) client: Option<&'a ClientAddress>,
     /// Our address on the client's connection.
-    pub(crate) local: Option<SocketAddr>,
+    pub(crate) local: Option<&'a SocketAddr>,
     /// TLS of the client's connection.
     pub(crate) tls: Option<&'a TlsInfo>,
     /// Number of the client's connection.
@@ -57,9 +58,9 @@ pub(crate) struct Facts<'a> {
     /// From the upstream response's first byte to the last sent.
     pub(crate) response_tx_duration: Option<Duration>,
     /// Address of the upstream.
-    pub(crate) upstream: Option<SocketAddr>,
+    pub(crate) upstream: Option<&'a SocketAddr>,
     /// Our address towards the upstream.
-    pub(crate) upstream_local: Option<SocketAddr>,
+    pub(crate) upstream_local: Option<&'a SocketAddr>,
     /// Name of the cluster (`stats_name`).
     pub(crate) cluster: Option<&'a str>,
     /// How often the upstream was tried.
@@ -118,56 +119,17 @@ pub(crate) enum Headers<'a> {
     None,
     /// In the message itself.
     Live(&'a HeaderMap),
-    /// In copies, made by the [`CaptureNames`] that belong to the template.
+    /// In copies, made by the [`CaptureNames`](super::captured::CaptureNames) of the template.
     Captured(&'a Captured),
 }
 
 impl<'a> Headers<'a> {
     /// The first value of a name.
-    pub(super) fn get(self, wanted: &CapturedName) -> Option<&'a HeaderValue> {
+    pub(super) fn get(self, wanted: &CapturedName) -> Option<&'a [u8]> {
         match self {
             Self::None => None,
-            Self::Live(map) => map.get(&wanted.name),
-            Self::Captured(captured) => captured.values.get(wanted.slot)?.as_ref(),
+            Self::Live(map) => map.get(&wanted.name).map(HeaderValue::as_bytes),
+            Self::Captured(captured) => captured.get(wanted),
         }
     }
-}
-
-/// Names of headers to copy while they are there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct CaptureNames(Vec<HeaderName>);
-
-/// A name and its place among the copies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CapturedName {
-    pub(super) name: HeaderName,
-    slot: usize,
-}
-
-impl CaptureNames {
-    pub(super) fn slot(&mut self, name: HeaderName) -> CapturedName {
-        let slot = self.0.iter().position(|known| *known == name);
-        let slot = slot.unwrap_or_else(|| {
-            self.0.push(name.clone());
-            self.0.len() - 1
-        });
-        CapturedName { name, slot }
-    }
-
-    /// Copies the headers with these names; values are shared, not copied byte by byte.
-    pub(crate) fn capture(&self, headers: &HeaderMap) -> Captured {
-        Captured {
-            values: self
-                .0
-                .iter()
-                .map(|name| headers.get(name).cloned())
-                .collect(),
-        }
-    }
-}
-
-/// Copies of headers, in the order of their [`CaptureNames`].
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Captured {
-    values: Vec<Option<HeaderValue>>,
 }

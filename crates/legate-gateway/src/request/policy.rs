@@ -19,8 +19,9 @@ use smallvec::SmallVec;
 
 use super::affinity::CompiledHash;
 use super::auth::CompiledAuth;
+use super::captured::Captured;
 use super::cors::CompiledCors;
-use super::facts::{Captured, Facts, Headers};
+use super::facts::{Facts, Headers};
 use super::labels::CompiledLabels;
 use super::rewrite::CompiledRewrite;
 use super::template::{Captures, Compiled, Values};
@@ -131,14 +132,30 @@ impl CompiledPolicy {
         Some(new)
     }
 
-    /// Whether [`Self::apply_request`] does anything; the facts need not be gathered otherwise.
+    /// Whether [`Self::apply_request`] does anything.
     pub(crate) fn edits_requests(&self) -> bool {
-        !(self.request.remove.is_empty() && self.request.add.is_empty())
+        !self.request.is_empty()
     }
 
-    /// Edits the headers of a request: removals, then additions; values are those before the edits.
-    pub(crate) fn apply_request(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
-        self.request.apply(headers, facts, Other::IsRequest);
+    /// The same of [`Self::apply_response`].
+    pub(crate) fn edits_responses(&self) -> bool {
+        !self.response.is_empty()
+    }
+
+    /// The values that edits of a request's headers compute, from the message before any edit. The
+    /// facts are gathered only where some are wanted.
+    pub(crate) fn request_values<'f>(
+        &self,
+        headers: &HeaderMap,
+        facts: impl FnOnce() -> Facts<'f>,
+    ) -> Computed {
+        let headers = (Headers::Live(headers), Headers::None);
+        self.request.compute(headers, facts)
+    }
+
+    /// Edits the headers of a request: removals, then additions.
+    pub(crate) fn apply_request(&self, headers: &mut HeaderMap, values: Computed) {
+        self.request.apply(headers, values);
     }
 
     /// Sets the headers that we generate for the upstream, after [`Self::apply_request`].
@@ -169,15 +186,20 @@ impl CompiledPolicy {
         self.response.captures.request.capture(headers)
     }
 
-    /// Edits the headers of a response, local replies of a matched forwarding route included.
-    pub(crate) fn apply_response(
+    /// The same as [`Self::request_values`] for a response, with the copies of its request's headers.
+    pub(crate) fn response_values<'f>(
         &self,
-        headers: &mut HeaderMap,
+        headers: &HeaderMap,
         request: &Captured,
-        facts: &Facts<'_>,
-    ) {
-        self.response
-            .apply(headers, facts, Other::IsResponse(request));
+        facts: impl FnOnce() -> Facts<'f>,
+    ) -> Computed {
+        let headers = (Headers::Captured(request), Headers::Live(headers));
+        self.response.compute(headers, facts)
+    }
+
+    /// Edits the headers of a response, local replies of a matched forwarding route included.
+    pub(crate) fn apply_response(&self, headers: &mut HeaderMap, values: Computed) {
+        self.response.apply(headers, values);
     }
 
     /// Whether an `Upgrade` token is let through.
@@ -199,12 +221,8 @@ fn millis(ms: u64) -> Option<Duration> {
     (ms > 0).then(|| Duration::from_millis(ms))
 }
 
-/// Which message is edited, and what is left of the other one.
-#[derive(Clone, Copy)]
-enum Other<'a> {
-    IsRequest,
-    IsResponse(&'a Captured),
-}
+/// Values of the templates among some edits, in their order; `None` where the value is empty.
+pub(crate) type Computed = SmallVec<[Option<HeaderValue>; 2]>;
 
 /// Removals, then additions.
 #[derive(Debug, Clone)]
@@ -258,48 +276,54 @@ impl Edits {
         }
     }
 
-    fn apply<'f>(&self, headers: &mut HeaderMap, facts: &'f Facts<'f>, other: Other<'f>) {
-        if self.remove.is_empty() && self.add.is_empty() {
-            return;
-        }
-        // All values are those of the message as it was, whatever the order of the edits.
-        let mut computed: SmallVec<[(&Add, HeaderValue); 4]> = SmallVec::new();
-        {
-            let values = match other {
-                Other::IsRequest => Values {
-                    facts,
-                    request: Headers::Live(headers),
-                    response: Headers::None,
-                    trailers: Headers::None,
-                },
-                Other::IsResponse(request) => Values {
-                    facts,
-                    request: Headers::Captured(request),
-                    response: Headers::Live(headers),
-                    trailers: Headers::None,
-                },
-            };
-            for add in &self.add {
-                let value = match &add.value {
-                    AddValue::Literal(value) => Some(value.clone()),
-                    AddValue::Template(template) => template.header_value(&values),
-                };
-                if let Some(value) = value {
-                    computed.push((add, value));
-                }
-            }
-        }
+    fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.add.is_empty()
+    }
+
+    /// All values are those of the message as it was, whatever the order of the edits.
+    fn compute<'f>(
+        &self,
+        (request, response): (Headers<'_>, Headers<'_>),
+        facts: impl FnOnce() -> Facts<'f>,
+    ) -> Computed {
+        let mut templates = self.add.iter().filter_map(|add| match &add.value {
+            AddValue::Literal(_) => None,
+            AddValue::Template(template) => Some(template),
+        });
+        let Some(first) = templates.next() else {
+            return Computed::new();
+        };
+        let facts = facts();
+        let values = Values {
+            facts: &facts,
+            request,
+            response,
+            trailers: Headers::None,
+        };
+        let templates = [first].into_iter().chain(templates);
+        templates
+            .map(|template| template.header_value(&values))
+            .collect()
+    }
+
+    fn apply(&self, headers: &mut HeaderMap, computed: Computed) {
         for name in &self.remove {
             headers.remove(name);
         }
-        for (add, value) in computed {
+        let mut computed = computed.into_iter();
+        for add in &self.add {
+            let value = match &add.value {
+                AddValue::Literal(value) => Some(value.clone()),
+                AddValue::Template(_) => computed.next().flatten(),
+            };
+            let Some(value) = value else { continue };
             if !add.append {
-                headers.insert(add.name.clone(), value);
+                headers.insert(&add.name, value);
             } else if single(&add.name) && headers.contains_key(&add.name) {
                 let joined = join(headers, &add.name, &value);
-                headers.insert(add.name.clone(), joined);
+                headers.insert(&add.name, joined);
             } else {
-                headers.append(add.name.clone(), value);
+                headers.append(&add.name, value);
             }
         }
     }

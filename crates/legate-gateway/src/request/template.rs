@@ -4,20 +4,33 @@
 //! whoever evaluates it later knows what to copy. How a value is written (escaped, quoted, what
 //! stands for a missing one) is the caller's: header edits here, lines in `access_log`.
 
+mod push;
 mod time;
 
-use std::net::{IpAddr, SocketAddr};
+use std::cell::Cell;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use http::Version;
 use http::header::{HeaderName, HeaderValue};
 use legate_config::template::{Operator, Part as ConfigPart, Template};
 
-use super::facts::{CaptureNames, CapturedName, Facts, Headers};
+use super::captured::{CaptureNames, CapturedName};
+use super::client::ClientAddress;
+use super::facts::{Facts, Headers};
 use crate::reply::Flags;
 use crate::tls::PeerCertificate;
 
+pub(crate) use push::{push_ip, push_number};
 pub(crate) use time::TimeFormat;
+
+thread_local! {
+    /// Room to put values together in.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Most bytes that the room keeps.
+const MOST_SCRATCH: usize = 4096;
 
 /// A template ready to be evaluated.
 #[derive(Debug, Clone)]
@@ -85,10 +98,15 @@ pub(crate) enum Value<'a> {
     Text(&'a [u8]),
     /// A number.
     Number(u64),
-    /// An address and port.
-    Address(SocketAddr),
-    /// An address.
-    Ip(IpAddr),
+    /// An address and port. It is looked at where it lies: a copy of what was just written in parts
+    /// waits for them.
+    Address(&'a SocketAddr),
+    /// The address without the port.
+    Ip(&'a SocketAddr),
+    /// The trusted address of a client, and its port.
+    Client(&'a ClientAddress),
+    /// The same without the port.
+    ClientIp(&'a ClientAddress),
     /// Flags; none are `-`.
     Flags(Flags),
     /// A time.
@@ -130,17 +148,19 @@ impl Compiled {
     /// The value as a header value: what is missing is empty. `None` when the whole is empty, or is
     /// no header value.
     pub(crate) fn header_value(&self, values: &Values<'_>) -> Option<HeaderValue> {
-        let mut out = Vec::with_capacity(64);
+        let mut out = SCRATCH.take();
+        out.clear();
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Value(source, max) => source.value(values).push(&mut out, *max),
             }
         }
-        if out.is_empty() {
-            return None;
+        let value = (!out.is_empty()).then(|| HeaderValue::from_bytes(&out).ok());
+        if out.capacity() <= MOST_SCRATCH {
+            SCRATCH.set(out);
         }
-        HeaderValue::from_bytes(&out).ok()
+        value.flatten()
     }
 }
 
@@ -171,11 +191,13 @@ impl Source {
     /// The value at hand.
     pub(crate) fn value<'a>(&'a self, values: &Values<'a>) -> Value<'a> {
         let first = |fields: &'a [Field], headers: Headers<'a>| {
-            fields
-                .iter()
-                .map(|field| field.value(values.facts, headers))
-                .find(|value| *value != Value::Missing)
-                .unwrap_or(Value::Missing)
+            for field in fields {
+                match field.value(values.facts, headers) {
+                    Value::Missing => {}
+                    value => return value,
+                }
+            }
+            Value::Missing
         };
         match self {
             Self::StartTime(format) => Value::Time(values.facts.started, format),
@@ -206,9 +228,7 @@ impl Field {
             FieldKind::Authority => text(facts.authority),
             FieldKind::Scheme => text(facts.scheme),
             FieldKind::Status => Value::Number(facts.status.into()),
-            FieldKind::Named(name) => headers
-                .get(name)
-                .map_or(Value::Missing, |value| Value::Text(value.as_bytes())),
+            FieldKind::Named(name) => headers.get(name).map_or(Value::Missing, Value::Text),
         }
     }
 }
@@ -231,23 +251,23 @@ fn millis(duration: Option<Duration>) -> Value<'static> {
     })
 }
 
-fn address(address: Option<SocketAddr>) -> Value<'static> {
+fn address(address: Option<&SocketAddr>) -> Value<'_> {
     address.map_or(Value::Missing, Value::Address)
 }
 
-fn ip(address: Option<SocketAddr>) -> Value<'static> {
-    address.map_or(Value::Missing, |address| Value::Ip(address.ip()))
+fn ip(address: Option<&SocketAddr>) -> Value<'_> {
+    address.map_or(Value::Missing, Value::Ip)
 }
 
-fn port(address: Option<SocketAddr>) -> Value<'static> {
-    address.map_or(Value::Missing, |address| {
-        Value::Number(address.port().into())
-    })
+fn port(port: Option<u16>) -> Value<'static> {
+    port.map_or(Value::Missing, |port| Value::Number(port.into()))
 }
 
 fn fact<'a>(operator: &Operator, facts: &'a Facts<'a>) -> Value<'a> {
-    let remote = || facts.client.map(|client| client.remote());
-    let peer = || facts.client.map(|client| client.peer);
+    let client = |value: fn(&'a ClientAddress) -> Value<'a>| {
+        let client = facts.client;
+        client.map_or(Value::Missing, value)
+    };
     match operator {
         Operator::Protocol => Value::Text(protocol(facts.version).as_bytes()),
         Operator::ResponseCode => Value::Number(facts.status.into()),
@@ -265,14 +285,16 @@ fn fact<'a>(operator: &Operator, facts: &'a Facts<'a>) -> Value<'a> {
         Operator::UpstreamLocalAddress => address(facts.upstream_local),
         Operator::UpstreamRequestAttemptCount => Value::Number(facts.attempts.into()),
         Operator::UpstreamTransportFailureReason => optional(facts.transport_failure),
-        Operator::DownstreamRemoteAddress => address(remote()),
-        Operator::DownstreamRemoteAddressWithoutPort => ip(remote()),
-        Operator::DownstreamRemotePort => port(remote()),
-        Operator::DownstreamDirectRemoteAddress => address(peer()),
-        Operator::DownstreamDirectRemoteAddressWithoutPort => ip(peer()),
+        Operator::DownstreamRemoteAddress => client(Value::Client),
+        Operator::DownstreamRemoteAddressWithoutPort => client(Value::ClientIp),
+        Operator::DownstreamRemotePort => port(facts.client.map(ClientAddress::remote_port)),
+        Operator::DownstreamDirectRemoteAddress => client(|client| Value::Address(&client.peer)),
+        Operator::DownstreamDirectRemoteAddressWithoutPort => {
+            client(|client| Value::Ip(&client.peer))
+        }
         Operator::DownstreamLocalAddress => address(facts.local),
         Operator::DownstreamLocalAddressWithoutPort => ip(facts.local),
-        Operator::DownstreamLocalPort => port(facts.local),
+        Operator::DownstreamLocalPort => port(facts.local.map(SocketAddr::port)),
         Operator::ConnectionId => Value::Number(facts.connection_id),
         Operator::RouteName => optional(facts.route),
         Operator::Hostname => text(facts.hostname),
@@ -337,100 +359,6 @@ fn grpc_status(code: Option<u16>) -> Value<'static> {
             .map_or(Value::Number(code.into()), |name| {
                 Value::Text(name.as_bytes())
             }),
-    }
-}
-
-impl Value<'_> {
-    /// Appends the value's bytes, at most `max` of them, as they are. Only text can hold bytes that
-    /// somebody else chose.
-    pub(crate) fn push(&self, out: &mut Vec<u8>, max: Option<usize>) {
-        let start = out.len();
-        match *self {
-            Value::Missing => {}
-            Value::Text(bytes) => out.extend_from_slice(bytes),
-            Value::Number(number) => push_number(out, number),
-            Value::Address(address) => push_address(out, address),
-            Value::Ip(ip) => push_ip(out, ip),
-            Value::Flags(flags) => push_flags(out, flags),
-            Value::Time(time, format) => format.push(out, time),
-        }
-        if let Some(max) = max {
-            out.truncate(start.saturating_add(max));
-        }
-    }
-}
-
-/// Appends a number in decimal.
-pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    if let Some(small) = u16::try_from(number).ok().filter(|small| *small < 1000) {
-        return push_small(out, small);
-    }
-    let mut digits = [0_u8; 20];
-    let mut start = digits.len();
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + (number % 10) as u8;
-        number /= 10;
-        start -= 1;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
-}
-
-/// Most log lines have four addresses, and formatting them by `Display` takes longer than all else.
-fn push_address(out: &mut Vec<u8>, address: SocketAddr) {
-    match address {
-        SocketAddr::V4(v4) => {
-            push_ip(out, IpAddr::V4(*v4.ip()));
-            out.push(b':');
-            push_number(out, v4.port().into());
-        }
-        SocketAddr::V6(v6) => push_display(out, &v6),
-    }
-}
-
-fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(v4) => {
-            for (index, octet) in v4.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                push_small(out, octet.into());
-            }
-        }
-        IpAddr::V6(v6) => push_display(out, &v6),
-    }
-}
-
-/// A number below 1000, digit by digit: a copy costs more than they do.
-fn push_small(out: &mut Vec<u8>, number: u16) {
-    let digit = |of: u16| b'0' + (of % 10) as u8;
-    if number >= 100 {
-        out.push(digit(number / 100));
-    }
-    if number >= 10 {
-        out.push(digit(number / 10));
-    }
-    out.push(digit(number));
-}
-
-fn push_display(out: &mut Vec<u8>, value: &dyn std::fmt::Display) {
-    use std::io::Write;
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{value}");
-}
-
-fn push_flags(out: &mut Vec<u8>, flags: Flags) {
-    if flags.is_empty() {
-        out.push(b'-');
-    }
-    for (index, flag) in flags.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(flag.as_str().as_bytes());
     }
 }
 

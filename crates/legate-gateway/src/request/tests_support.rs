@@ -36,3 +36,8 @@ pub(crate) fn values(map: &HeaderMap, name: &str) -> Vec<String> {
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .collect()
 }
+
+/// Something for facts to point at.
+pub(crate) fn lasting<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}

@@ -27,18 +27,21 @@ fn edited(edits: HeaderEdits, before: &[(&str, &str)], name: &str) -> Vec<String
         ..PolicySet::default()
     })
     .unwrap();
+    let client = ClientAddress {
+        peer: "192.0.2.7:1".parse().unwrap(),
+        trusted: "192.0.2.7".parse().unwrap(),
+    };
     let facts = Facts {
-        client: Some(ClientAddress {
-            peer: "192.0.2.7:1".parse().unwrap(),
-            trusted: "192.0.2.7".parse().unwrap(),
-        }),
+        client: Some(&client),
         ..Facts::default()
     };
     let mut request = headers(before);
-    policy.apply_request(&mut request, &facts);
+    let computed = policy.request_values(&request, || facts);
+    policy.apply_request(&mut request, computed);
     let mut response = headers(before);
     let captured = policy.capture(&headers(before));
-    policy.apply_response(&mut response, &captured, &facts);
+    let computed = policy.response_values(&response, &captured, || facts);
+    policy.apply_response(&mut response, computed);
     let result = values(&request, name);
     assert_eq!(values(&response, name), result);
     result

@@ -4,9 +4,9 @@ use legate_config::template::Template;
 
 use super::*;
 use crate::reply::Flag;
+use crate::request::captured::Captured;
 use crate::request::client::ClientAddress;
-use crate::request::facts::Captured;
-use crate::request::tests_support::headers;
+use crate::request::tests_support::{headers, lasting};
 use crate::tls::TlsInfo;
 
 fn tls() -> TlsInfo {
@@ -35,11 +35,11 @@ fn full(tls: &TlsInfo) -> Facts<'_> {
         path: "/b?q=1",
         authority: "a.test",
         scheme: "https",
-        client: Some(ClientAddress {
+        client: Some(lasting(ClientAddress {
             peer: "192.0.2.5:4711".parse().unwrap(),
             trusted: "203.0.113.1".parse().unwrap(),
-        }),
-        local: Some("[2001:db8::1]:8443".parse().unwrap()),
+        })),
+        local: Some(lasting("[2001:db8::1]:8443".parse().unwrap())),
         tls: Some(tls),
         connection_id: 17,
         status: 504,
@@ -51,8 +51,8 @@ fn full(tls: &TlsInfo) -> Facts<'_> {
         request_duration: ms(1),
         response_duration: ms(10),
         response_tx_duration: ms(2),
-        upstream: Some("10.8.1.7:8080".parse().unwrap()),
-        upstream_local: Some("10.8.0.1:4000".parse().unwrap()),
+        upstream: Some(lasting("10.8.1.7:8080".parse().unwrap())),
+        upstream_local: Some(lasting("10.8.0.1:4000".parse().unwrap())),
         cluster: Some("a_default"),
         attempts: 2,
         transport_failure: Some("TLS_error"),
@@ -243,7 +243,7 @@ proptest::proptest! {
         }
         let address = SocketAddr::from((ip, port));
         let mut out = Vec::new();
-        Value::Address(address).push(&mut out, None);
+        Value::Address(&address).push(&mut out, None);
         assert_eq!(String::from_utf8(out).unwrap(), address.to_string());
     }
 }

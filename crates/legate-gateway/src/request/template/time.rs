@@ -61,6 +61,11 @@ impl TimeFormat {
         }
     }
 
+    /// Whether the text around the digits is a user's.
+    pub(crate) fn is_users(&self) -> bool {
+        *self != Self::Default
+    }
+
     /// Appends a time.
     pub(super) fn push(&self, out: &mut Vec<u8>, time: SystemTime) {
         let since = time
