@@ -104,9 +104,9 @@ fn hits<'a>(
         let Some(domain) = limits.domain(&labels.name) else {
             continue;
         };
-        for descriptor in labels.descriptors(&sources, domain.honour_label_keys) {
-            limit::collect(limiter, domain, &descriptor, &mut hits);
-        }
+        labels.descriptors(&sources, domain.honour_label_keys, |descriptor| {
+            limit::collect(limiter, domain, descriptor, &mut hits);
+        });
     }
     hits
 }

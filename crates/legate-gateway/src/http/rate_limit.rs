@@ -173,19 +173,17 @@ fn question(
     let domain = labels.domain(&limit.domain)?;
     let facts = facts(exchange, routed.forward.scheme, cluster)?;
     let sources = labels.sources(&routed.head, facts);
-    let descriptors: Vec<Descriptor> = domain
-        .descriptors(&sources, false)
-        .map(|descriptor| Descriptor {
-            entries: descriptor
-                .into_iter()
-                .map(|entry| Entry {
-                    key: entry.key.to_owned(),
-                    value: entry.value.into_owned(),
-                })
-                .collect(),
+    let mut descriptors = Vec::new();
+    domain.descriptors(&sources, false, |descriptor| {
+        let entries = descriptor.iter().map(|entry| Entry {
+            key: entry.key.to_owned(),
+            value: entry.value.clone().into_owned(),
+        });
+        descriptors.push(Descriptor {
+            entries: entries.collect(),
             ..Descriptor::default()
-        })
-        .collect();
+        });
+    });
     if descriptors.is_empty() {
         return None;
     }

@@ -13,8 +13,10 @@
 //! the other words puts [`RESERVED`] there by compare-and-swap, which fails everybody else's, and
 //! publishes with the new time.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 /// Cells that one key may be in.
 const WAYS: usize = 8;
@@ -33,8 +35,8 @@ const LONGEST: u64 = 100 * 366 * 24 * 3600 * 1_000_000_000;
 pub(crate) struct Key([u64; 2]);
 
 /// Makes keys that nobody outside can guess.
-#[derive(Debug, Default)]
-pub(crate) struct Keys([RandomState; 2]);
+#[derive(Debug)]
+pub(crate) struct Keys([u64; 2]);
 
 /// How fast a cell fills, and how much it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +86,17 @@ enum Found<'a> {
 impl Keys {
     /// The key of something.
     pub(crate) fn key(&self, of: impl Hash) -> Key {
-        let [a, b] = &self.0;
-        Key([a.hash_one(&of), b.hash_one(&of)])
+        let [a, b] = self.0;
+        let mut hasher = SipHasher13::new_with_keys(a, b);
+        of.hash(&mut hasher);
+        let hash = hasher.finish128();
+        Key([hash.h1, hash.h2])
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self(rand::random())
     }
 }
 

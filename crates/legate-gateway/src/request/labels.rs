@@ -4,7 +4,6 @@
 //! values that are no UTF-8 and for more entries than usual.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use http::header::HeaderName;
@@ -14,6 +13,7 @@ use legate_config::http::HttpSettings;
 use legate_config::limit::{Label, Labels};
 use smallvec::SmallVec;
 
+use super::template::push_ip;
 use super::{effective_host, normalise_path};
 
 /// The labels of a target, by domain.
@@ -56,9 +56,6 @@ enum LinePart {
     Path,
     Scheme,
 }
-
-/// Entries of one descriptor, in the order of the labels.
-pub(crate) type Descriptor<'a> = SmallVec<[DescriptorEntry<'a>; 4]>;
 
 /// One entry of a descriptor; neither part is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,22 +148,29 @@ impl CompiledLabels {
 }
 
 impl DomainLabels {
-    /// The descriptors of a request: one for each group whose labels all have a value.
+    /// The descriptors of a request, one by one: there is one for each group whose labels all have a
+    /// value. They lie where the one before lay.
     pub(crate) fn descriptors<'a>(
         &'a self,
         sources: &'a LabelSources<'a>,
         honour_label_keys: bool,
-    ) -> impl Iterator<Item = Descriptor<'a>> {
-        self.groups.iter().filter_map(move |group| {
-            let entries = group.iter().map(|label| {
+        mut each: impl FnMut(&[DescriptorEntry<'a>]),
+    ) {
+        let mut entries = SmallVec::<[DescriptorEntry<'a>; 4]>::new();
+        'groups: for group in &self.groups {
+            entries.clear();
+            for label in group {
                 let written = label.written.as_deref().filter(|_| honour_label_keys);
-                Some(DescriptorEntry {
+                let Some(value) = label.value.of(sources) else {
+                    continue 'groups;
+                };
+                entries.push(DescriptorEntry {
                     key: written.unwrap_or(&label.key),
-                    value: label.value.of(sources)?,
-                })
-            });
-            entries.collect::<Option<Descriptor<'a>>>()
-        })
+                    value,
+                });
+            }
+            each(&entries);
+        }
     }
 }
 
@@ -262,38 +266,20 @@ impl<'a> Line<'a> {
 
 /// An address as text, without an allocation.
 #[derive(Debug)]
-struct AddressText {
-    bytes: [u8; Self::MOST],
-    length: usize,
-}
+struct AddressText(SmallVec<[u8; Self::MOST]>);
 
 impl AddressText {
-    /// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`
-    const MOST: usize = 45;
+    /// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255` has 45.
+    const MOST: usize = 48;
 
     fn new(address: IpAddr) -> Self {
-        let mut text = Self {
-            bytes: [0; Self::MOST],
-            length: 0,
-        };
-        // It fits.
-        let _ = write!(text, "{address}");
-        text
+        let mut text = SmallVec::new();
+        push_ip(&mut text, address);
+        Self(text)
     }
 
     fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..self.length).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
-    }
-}
-
-impl Write for AddressText {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.length + text.len();
-        let place = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
-        place.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 

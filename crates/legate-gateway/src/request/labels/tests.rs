@@ -29,12 +29,13 @@ fn found(labels: &CompiledLabels, head: &Parts, honour: bool) -> Vec<String> {
     };
     let sources = labels.sources(head, facts);
     let domain = labels.domain("d").unwrap();
-    let all = domain.descriptors(&sources, honour).map(|descriptor| {
+    let mut all = Vec::new();
+    domain.descriptors(&sources, honour, |descriptor| {
         let entries = descriptor.iter();
         let entries = entries.map(|entry| format!("{}={}", entry.key, entry.value));
-        entries.collect::<Vec<_>>().join(",")
+        all.push(entries.collect::<Vec<_>>().join(","));
     });
-    all.collect()
+    all
 }
 
 fn header(key: &str, header: &str) -> Label {
