@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use legate_testkit::client::{Answer, Error};
-use legate_testkit::kube::{Launch, Legate, Namespace, eventually, netns};
-use legate_testkit::{Behaviour, Origin};
+use legate_testkit::kube::{Launch, Legate, Namespace, condition, eventually, netns};
+use legate_testkit::{Behaviour, Origin, Redis};
 use libtest_mimic::Trial;
 use tokio::net::TcpListener;
 
@@ -21,6 +21,7 @@ const ACCEPTED: (&str, &str) = ("Accepted", "True");
 pub(crate) fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
     vec![
         bench.trial("policies_limits_are_kept_and_changed", limits),
+        bench.trial("policies_a_store_that_dies_is_told", store),
         bench.trial("policies_authorisation_guards", authorisation),
         bench.trial("policies_balancing_retries_and_checks", upstreams),
     ]
@@ -104,6 +105,46 @@ async fn limits(space: Namespace) -> Result<(), Error> {
         (get(&legate, "/one/", "ann").await.ok()?.status == 200).then_some(())
     })
     .await
+}
+
+/// Limits in a Redis that dies and comes back: they hold on their own meanwhile, and the status says so.
+async fn store(space: Namespace) -> Result<(), Error> {
+    let mut redis = Redis::start().await?;
+    let legate = ready(&space).await?;
+    let _shop = space.backend("shop").await?;
+    space
+        .apply(&format!(
+            "apiVersion: legate.dev/v1alpha1\nkind: RateLimitPolicy\nmetadata: {{name: users}}\n\
+             spec: {{domain: one, enforcement: shared, store: {{service: \"{}\", timeout_ms: 1000}}, \
+             descriptors: [{{key: user, rate_limit: {{unit: day, requests_per_unit: 1000}}}}]}}\n---\n\
+             apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {{name: one}}\n\
+             spec: {{hostname: \"*\", prefix: /one/, service: shop, labels: {{one: \
+             [{{user: [{{request_headers: {{key: user, header_name: x-user}}}}]}}]}}}}\n",
+            redis.address()
+        ))
+        .await?;
+    legate.serves("any.example", "/one/", 200, PATIENCE).await?;
+    // It is found out by asking only.
+    let told = async |status: &str| {
+        let what = format!("StoreReachable is {status}");
+        eventually(&what, PATIENCE, async || {
+            assert_eq!(get(&legate, "/one/", "ann").await.ok()?.status, 200);
+            let object = space.get("RateLimitPolicy", "users").await.ok()??;
+            (condition(&object, "StoreReachable") == Some(status)).then_some(object)
+        })
+        .await
+    };
+    told("True").await?;
+    redis.kill();
+    let object = told("False").await?;
+    assert_eq!(condition(&object, "Accepted"), Some("True"));
+    assert_eq!(object["status"]["state"], "Running");
+    let reason = object["status"]["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("StoreUnreachable: gateway "), "{reason}");
+    redis.restart().await?;
+    let object = told("True").await?;
+    assert_eq!(object["status"]["reason"], "");
+    Ok(())
 }
 
 /// An AuthService that refuses, one Mapping that bypasses it, and a service that allows.

@@ -144,6 +144,7 @@ impl Rig {
             root: batch.snapshot.root,
             rejected: Vec::new(),
             listeners: listeners.collect(),
+            stores: Vec::new(),
         };
         self.status
             .gateway(GatewayEvent::Acked(GatewayId("gw".into()), ack));

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::access_log::AccessLogs;
 use crate::drain::Lifecycle;
 use crate::http::context::Process;
-use crate::limit::{LimitOptions, Limiter};
+use crate::limit::{LimitOptions, Limiter, StoreState};
 use crate::metrics::Metrics;
 use crate::state_dir::{StateDirOptions, StateWriter};
 use crate::upstream::Upstreams;
@@ -261,6 +261,18 @@ impl Gateway {
             ready: lifecycle.is_ready(),
             draining: lifecycle.is_draining(),
         }
+    }
+
+    /// The listeners and their sockets.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<ListenerState> {
+        self.inner.state.lock().listeners()
+    }
+
+    /// The stores that limits are counted in, as they were last found.
+    #[must_use]
+    pub fn stores(&self) -> Vec<StoreState> {
+        self.inner.state.lock().stores()
     }
 
     /// Ends without losing a request: unready at once; keeps accepting for the drain delay; takes

@@ -47,7 +47,7 @@ pub use gateway::{
     Applied, ClusterCounters, ClusterView, EndpointView, Gateway, GatewayOptions, GatewayView,
     HealthCounters, Hooks, ListenerState, LoadedConfig, PortMap, Rejected,
 };
-pub use limit::LimitOptions;
+pub use limit::{LimitOptions, StoreState};
 pub use metrics::Metrics;
 pub use state_dir::StateDirOptions;
 

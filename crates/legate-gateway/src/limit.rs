@@ -15,7 +15,7 @@ mod rules;
 pub(crate) mod shared;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -78,6 +78,15 @@ pub(crate) struct Limits {
     domains: Vec<Domain>,
     /// The stores that rules name, by name.
     pub(crate) stores: BTreeMap<Arc<str>, Arc<SharedStore>>,
+}
+
+/// The stores of a domain of limits, as a gateway last found them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreState {
+    /// The domain.
+    pub domain: String,
+    /// Which of them do not answer, and why; `None` = all do, as far as they were asked.
+    pub trouble: Option<String>,
 }
 
 /// Why a request is over a limit.
@@ -266,6 +275,28 @@ impl Limits {
     /// Whether nothing is limited.
     pub(crate) fn is_empty(&self) -> bool {
         self.domains.is_empty()
+    }
+
+    /// The stores that domains are counted in, as they were last found.
+    pub(crate) fn store_states(&self) -> Vec<StoreState> {
+        let shared = self.domains.iter().filter_map(|domain| {
+            let names: BTreeSet<&Arc<str>> = domain
+                .rules()
+                .filter_map(|rule| match &rule.place {
+                    Place::Store(name) => Some(name),
+                    Place::Process | Place::Divided => None,
+                })
+                .collect();
+            let troubles = names
+                .iter()
+                .filter_map(|name| self.stores.get(*name)?.trouble());
+            let troubles: Vec<String> = troubles.collect();
+            (!names.is_empty()).then(|| StoreState {
+                domain: domain.name.to_string(),
+                trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
+            })
+        });
+        shared.collect()
     }
 
     /// A domain.

@@ -34,6 +34,8 @@ pub struct Ack {
     pub rejected: Vec<RejectedEntry>,
     /// Its listeners.
     pub listeners: Vec<ListenerBind>,
+    /// The stores that it counts limits in.
+    pub stores: Vec<StoreAnswer>,
 }
 
 /// An entry of a snapshot that a gateway does not apply.
@@ -54,6 +56,15 @@ pub struct ListenerBind {
     pub key: String,
     /// The address, or why there is none.
     pub bound: Result<String, String>,
+}
+
+/// The stores of a domain of limits, as a gateway last found them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreAnswer {
+    /// The domain.
+    pub domain: String,
+    /// Whether they answer, or why not.
+    pub answers: Result<(), String>,
 }
 
 /// One compile, as the status writer sees it.

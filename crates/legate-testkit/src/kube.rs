@@ -30,7 +30,7 @@ pub use client::Output;
 pub use legate::{Launch, Legate};
 pub use metrics::Metrics;
 pub use namespace::Namespace;
-pub use objects::documents;
+pub use objects::{condition, documents};
 pub use process::{Process, abandon};
 pub use proxy::{FaultProxy, Injection, Placed, Rule};
 pub use server::{ApiServer, ServerOptions};

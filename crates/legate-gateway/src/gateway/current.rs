@@ -12,7 +12,7 @@ use super::{Applied, GatewayOptions, ListenerState, LoadedConfig, ports};
 use crate::access_log::AccessLogs;
 use crate::config::{Builder, PortConfig, Rejected};
 use crate::http::context::Process;
-use crate::limit::{Limiter, Limits};
+use crate::limit::{Limiter, Limits, StoreState};
 use crate::metrics::Metrics;
 use crate::state_dir::{StateWriter, Stored};
 use crate::tls::{TlsStore, TlsTable};
@@ -280,6 +280,11 @@ impl State {
             loaded: None,
             applied: 0,
         }
+    }
+
+    pub(super) fn stores(&self) -> Vec<StoreState> {
+        let serving = self.serving.as_ref();
+        serving.map_or_else(Vec::new, |serving| serving.limits.store_states())
     }
 
     pub(super) fn listeners(&self) -> Vec<ListenerState> {

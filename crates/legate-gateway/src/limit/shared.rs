@@ -50,6 +50,8 @@ pub(crate) struct SharedStore {
     timeout: Duration,
     /// When it may be asked again; 0 = it answers.
     silent_until: AtomicU64,
+    /// Why it does not answer.
+    trouble: Mutex<Option<String>>,
     counters: Arc<StoreCounters>,
 }
 
@@ -79,6 +81,7 @@ impl Stores {
                 target: Target::Url(Box::new(client)),
                 timeout: Duration::from_millis(OWN_TIMEOUT_MS),
                 silent_until: AtomicU64::new(0),
+                trouble: Mutex::default(),
                 counters: Arc::default(),
             })),
             Err(error) => {
@@ -127,6 +130,7 @@ impl Stores {
                 target: Target::Cluster(cluster, Box::new(login(credential))),
                 timeout: Duration::from_millis(store.timeout_ms),
                 silent_until: AtomicU64::new(0),
+                trouble: Mutex::default(),
                 counters: known
                     .get(&name)
                     .map(|old| Arc::clone(&old.counters))
@@ -207,6 +211,7 @@ impl SharedStore {
 
     fn answered(&self) {
         if self.silent_until.swap(0, Ordering::Relaxed) != 0 {
+            *self.trouble.lock() = None;
             tracing::info!(store = %self, "The store of rate limits answers again");
         }
     }
@@ -215,8 +220,15 @@ impl SharedStore {
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
         let until = now.saturating_add(PAUSE);
         if self.silent_until.swap(until, Ordering::Relaxed) == 0 {
+            *self.trouble.lock() = Some(format!("{self} does not answer: {error}"));
             tracing::warn!(store = %self, %error, "The store of rate limits does not answer; until it does, each gateway counts for itself");
         }
+    }
+
+    /// Why it did not answer when it was last asked; `None` = it did, or nobody asked.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let silent = self.silent_until.load(Ordering::Relaxed) != 0;
+        self.trouble.lock().clone().filter(|_| silent)
     }
 
     fn fell_back(&self) {

@@ -27,6 +27,8 @@ pub(super) struct Gateway {
     pub(super) rejected: Vec<RejectedEntry>,
     /// Its listeners by key.
     pub(super) binds: BTreeMap<String, Result<String, String>>,
+    /// The stores that it counts limits in, by domain.
+    pub(super) stores: BTreeMap<String, Result<(), String>>,
     broken_at: Option<Instant>,
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Changes {
     pub(super) rejections: bool,
     /// Listeners whose sockets are other ones than before.
     pub(super) binds: BTreeSet<String>,
+    /// Domains of limits of whose stores something else is said than before.
+    pub(super) stores: BTreeSet<String>,
 }
 
 /// Counted gateways by state.
@@ -73,18 +77,17 @@ impl Gateways {
             .into_iter()
             .map(|bind| (bind.key, bind.bound))
             .collect();
+        let stores: BTreeMap<_, _> = ack
+            .stores
+            .into_iter()
+            .map(|store| (store.domain, store.answers))
+            .collect();
         let old = self.counted.remove(&id);
-        let empty = BTreeMap::new();
-        let before = old.as_ref().map_or(&empty, |old| &old.binds);
         let changes = Changes {
             rejections: !ack.rejected.is_empty()
                 || old.as_ref().is_some_and(|old| !old.rejected.is_empty()),
-            binds: binds
-                .keys()
-                .chain(before.keys())
-                .filter(|key| binds.get(*key) != before.get(*key))
-                .cloned()
-                .collect(),
+            binds: differing(old.as_ref().map(|old| &old.binds), &binds),
+            stores: differing(old.as_ref().map(|old| &old.stores), &stores),
         };
         self.counted.insert(
             id,
@@ -92,6 +95,7 @@ impl Gateways {
                 snapshot: ack.snapshot,
                 rejected: ack.rejected,
                 binds,
+                stores,
                 broken_at: None,
             },
         );
@@ -105,6 +109,7 @@ impl Gateways {
         Changes {
             rejections: !gone.rejected.is_empty(),
             binds: gone.binds.into_keys().collect(),
+            stores: gone.stores.into_keys().collect(),
         }
     }
 
@@ -121,6 +126,7 @@ impl Gateways {
             let gone = self.leave(id);
             changes.rejections |= gone.rejections;
             changes.binds.extend(gone.binds);
+            changes.stores.extend(gone.stores);
         }
         (lost, changes)
     }
@@ -177,4 +183,17 @@ impl Gateway {
     fn ends(&self) -> Option<Instant> {
         self.broken_at.map(|at| at + BROKEN_COUNTS)
     }
+}
+
+/// The keys of which two maps say different things.
+fn differing<T: PartialEq>(
+    before: Option<&BTreeMap<String, T>>,
+    after: &BTreeMap<String, T>,
+) -> BTreeSet<String> {
+    let old = |key: &String| before.and_then(|before| before.get(key));
+    let keys = before.into_iter().flat_map(BTreeMap::keys);
+    keys.chain(after.keys())
+        .filter(|key| after.get(*key) != old(key))
+        .cloned()
+        .collect()
 }

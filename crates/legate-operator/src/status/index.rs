@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use legate_api::{Kind, ObjectKey};
 use legate_config::route::Destination;
+use legate_config::rules::LimitPlace;
 use legate_config::{
     Action, Entry, FilterChain, ListenerKey, ObjectRef, Route, RouteKey, Snapshot, Table,
 };
@@ -78,6 +79,9 @@ impl Index {
                 count(listeners, &object, key, added);
                 touched.insert(object);
             }
+        });
+        differences(&old.limits, &new.limits, |_, entry, _| {
+            touched.extend(objects(entry));
         });
         let tls = &mut self.tls;
         differences(&old.chains, &new.chains, |_, entry, added| {
@@ -158,6 +162,24 @@ impl Index {
             .iter()
             .filter(move |(_, keys)| keys.contains_key(listener))
             .map(|(object, _)| object)
+    }
+
+    /// The domains that an object limits, and whether their limits need a store.
+    pub(super) fn limits(&self, object: &ObjectKey) -> impl Iterator<Item = (&str, bool)> {
+        let limits = self.snapshot.limits.iter();
+        limits
+            .filter(|(_, entry)| objects(entry).any(|found| found == *object))
+            .map(|(domain, entry)| {
+                let mut places = entry.value.rules.iter().map(|rule| rule.place);
+                let needs = places
+                    .any(|place| matches!(place, LimitPlace::Store(_) | LimitPlace::OwnStore));
+                (domain.as_str(), needs)
+            })
+    }
+
+    /// The objects that limit a domain.
+    pub(super) fn limiting(&self, domain: &str) -> BTreeSet<ObjectKey> {
+        named(&self.snapshot.limits, domain)
     }
 
     /// Whether a Host has TLS chains.

@@ -195,7 +195,8 @@ impl ApiServer {
 }
 
 /// The status of a condition at the root of an object's status.
-pub(super) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a str> {
+#[must_use]
+pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a str> {
     object
         .pointer("/status/conditions")?
         .as_array()?

@@ -7,14 +7,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use legate_compiler::Snapshot;
-use legate_gateway::{Applied, Gateway, ListenerState};
-use legate_operator::publish::{Ack, GatewayEvent, GatewayId, ListenerBind, RejectedEntry};
+use legate_gateway::{Applied, Gateway, ListenerState, StoreState};
+use legate_operator::publish::{
+    Ack, GatewayEvent, GatewayId, ListenerBind, RejectedEntry, StoreAnswer,
+};
 use legate_operator::reconcile::Gateways;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-/// How often listeners are looked at: one that could not be bound is tried again by the gateway.
+/// How often listeners and stores are looked at: one that could not be bound, or does not answer, is
+/// tried again by the gateway.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The gateway's end of the joint. Its thread ends with the other end.
@@ -104,18 +107,20 @@ impl End {
         for rejected in &applied.rejected {
             tracing::warn!(key = %rejected.key, code = %rejected.code, "Gateway rejected an entry: {}", rejected.message);
         }
-        self.ack(acknowledgement(&applied));
+        self.ack(acknowledgement(&applied, &self.gateway.stores()));
     }
 
-    /// Acknowledges again when a listener was bound, or lost, since.
+    /// Acknowledges again when a listener was bound, or a store answered, or either was lost, since.
     fn look(&mut self) {
         let Some(last) = &self.last else {
             return;
         };
-        let listeners = binds(&self.gateway.view().listeners);
-        if last.listeners != listeners {
+        let listeners = binds(&self.gateway.listeners());
+        let stores = answers(&self.gateway.stores());
+        if last.listeners != listeners || last.stores != stores {
             let ack = Ack {
                 listeners,
+                stores,
                 ..last.clone()
             };
             self.ack(ack);
@@ -133,7 +138,7 @@ impl End {
     }
 }
 
-fn acknowledgement(applied: &Applied) -> Ack {
+fn acknowledgement(applied: &Applied, stores: &[StoreState]) -> Ack {
     let rejected = applied.rejected.iter();
     Ack {
         snapshot: applied.snapshot,
@@ -146,6 +151,7 @@ fn acknowledgement(applied: &Applied) -> Ack {
             })
             .collect(),
         listeners: binds(&applied.listeners),
+        stores: answers(stores),
     }
 }
 
@@ -161,4 +167,12 @@ fn binds(listeners: &[ListenerState]) -> Vec<ListenerBind> {
             },
         })
         .collect()
+}
+
+fn answers(stores: &[StoreState]) -> Vec<StoreAnswer> {
+    let stores = stores.iter().map(|store| StoreAnswer {
+        domain: store.domain.clone(),
+        answers: store.trouble.clone().map_or(Ok(()), Err),
+    });
+    stores.collect()
 }

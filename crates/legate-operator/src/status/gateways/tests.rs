@@ -1,5 +1,5 @@
 use super::*;
-use crate::publish::ListenerBind;
+use crate::publish::{ListenerBind, StoreAnswer};
 use crate::status::testing::gateway;
 
 fn ack(snapshot: u64, rejected: &[&str], bound: Result<&str, &str>) -> Ack {
@@ -18,6 +18,7 @@ fn ack(snapshot: u64, rejected: &[&str], bound: Result<&str, &str>) -> Ack {
             key: "tcp/*/8080".to_owned(),
             bound: bound.map(str::to_owned).map_err(str::to_owned),
         }],
+        stores: Vec::new(),
     }
 }
 
@@ -81,6 +82,39 @@ fn changes_are_named() {
         (healed.rejections, healed.binds),
         (true, bind("tcp/*/8080"))
     );
+}
+
+#[test]
+fn what_is_said_of_stores_is_compared() {
+    let now = Instant::now();
+    let mut gateways = Gateways::default();
+    let mut event = |name: &str, answers: Option<Result<(), &str>>| {
+        let stores = answers.map(|answers| StoreAnswer {
+            domain: "users".to_owned(),
+            answers: answers.map_err(str::to_owned),
+        });
+        let ack = Ack {
+            stores: stores.into_iter().collect(),
+            ..ack(1, &[], Ok("*:8080"))
+        };
+        let changes = gateways.event(GatewayEvent::Acked(gateway(name), ack), now);
+        !changes.stores.is_empty()
+    };
+    let said = [
+        (Some(Ok(())), true),
+        (Some(Ok(())), false),
+        (Some(Err("refused")), true),
+        (Some(Err("refused")), false),
+        (Some(Err("late")), true),
+        (None, true),
+        (None, false),
+    ];
+    for (answers, news) in said {
+        assert_eq!(event("a", answers), news, "{answers:?}");
+    }
+    event("a", Some(Err("refused")));
+    let gone = gateways.event(GatewayEvent::Goodbye(gateway("a")), now);
+    assert_eq!(gone.stores, BTreeSet::from(["users".to_owned()]));
 }
 
 #[test]

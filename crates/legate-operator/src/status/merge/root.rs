@@ -6,7 +6,7 @@ use legate_api::Kind;
 use serde_json::{Map, Value, json};
 
 use super::find;
-use crate::status::conditions::{Truth, bounded};
+use crate::status::conditions::{STORE_REACHABLE, Truth, bounded};
 use crate::status::observed::{Seen, text};
 
 /// A status of these entries.
@@ -107,7 +107,9 @@ pub(super) fn words(kind: Kind, conditions: &[Value]) -> Map<String, Value> {
         let reason = told.and_then(|found| text(found, "reason"));
         fields.insert("reason".to_owned(), json!(reason.unwrap_or_default()));
     } else {
-        let state = if told.is_none() {
+        // Limits whose store does not answer are in force all the same.
+        let told_off = told.filter(|found| text(found, "type") != Some(STORE_REACHABLE));
+        let state = if told_off.is_none() {
             "Running"
         } else {
             "Inactive"

@@ -4,7 +4,7 @@ use legate_api::{Kind, ObjectKey};
 
 use super::Rejection;
 use super::gate::{Objection, Presence};
-use crate::status::conditions::{Truth, Verdict, bounded};
+use crate::status::conditions::{STORE_REACHABLE, Truth, Verdict, bounded};
 use crate::status::gateways::Gateways;
 use crate::status::index::{Index, Rows};
 
@@ -122,4 +122,40 @@ pub(super) fn refine_tls(verdicts: &mut [Verdict], rejections: &[Rejection], tls
     } else if !tls && ready.reason == "Ready" {
         ready.reason = "NoTLS";
     }
+}
+
+/// `StoreReachable` of limits that are counted in a store; `None` of others. It holds until a gateway
+/// says otherwise. Where a store is used only if gateways have one, nothing is said until then.
+pub(super) fn stores(index: &Index, gateways: &Gateways, key: &ObjectKey) -> Option<Verdict> {
+    if !matches!(key.kind, Kind::RateLimitPolicy | Kind::RateLimit) {
+        return None;
+    }
+    let mut shared = false;
+    let mut troubles = Vec::new();
+    for (domain, needs_store) in index.limits(key) {
+        shared |= needs_store;
+        for (id, gateway) in gateways.iter() {
+            if let Some(Err(trouble)) = gateway.stores.get(domain) {
+                troubles.push(format!("gateway {}: {trouble}", id.0));
+            }
+        }
+    }
+    let (truth, reason, message) = match troubles.is_empty() {
+        true if !shared => return None,
+        true => (Truth::True, STORE_REACHABLE, String::new()),
+        false => (
+            Truth::False,
+            "StoreUnreachable",
+            format!(
+                "{}; until then each gateway counts for itself",
+                troubles.join("; ")
+            ),
+        ),
+    };
+    Some(Verdict {
+        type_: STORE_REACHABLE,
+        truth,
+        reason,
+        message: bounded(message),
+    })
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::publish::StoreAnswer;
 use crate::status::testing::{Lab, acked, acked_but, gateway, key, mapping, ours, route_of};
 
 /// A tracker with objects, and a clock that is moved by hand.
@@ -477,4 +478,59 @@ fn objects_of_other_ids_are_foreign() {
     assert!(rig.tracker.batches(&[batch], rig.now).contains(&n));
     let seen = rig.lab.seen(&n);
     assert_eq!(rig.tracker.wish(&n, &seen, &ours(), rig.now), Wish::Foreign);
+}
+
+/// An acknowledgement that says this of the stores of a domain.
+fn acked_with_store(name: &str, batch: &Batch, trouble: Option<&str>) -> GatewayEvent {
+    let GatewayEvent::Acked(id, mut ack) = acked(name, batch) else {
+        unreachable!("it is one");
+    };
+    ack.stores = vec![StoreAnswer {
+        domain: "d".to_owned(),
+        answers: trouble.map_or(Ok(()), |trouble| Err(trouble.to_owned())),
+    }];
+    GatewayEvent::Acked(id, ack)
+}
+
+#[test]
+fn a_store_is_reachable_until_a_gateway_says_otherwise() {
+    let mut rig = Rig::new();
+    let policy = |enforcement: &str| {
+        json!({
+            "domain": "d", "enforcement": enforcement,
+            "descriptors": [{ "key": "k", "rate_limit": { "unit": "second", "requests_per_unit": 1 } }],
+        })
+    };
+    let shared = rig
+        .lab
+        .put(Kind::RateLimitPolicy, "shared", policy("shared"));
+    let batch = rig.compile();
+    let told = |rig: &mut Rig, key: &ObjectKey| {
+        let desired = rig.desired(key);
+        let found = desired.verdicts.into_iter();
+        let mut found = found.filter(|verdict| verdict.type_ == "StoreReachable");
+        found.next().map(|verdict| (verdict.truth, verdict.message))
+    };
+    let fine = Some((Truth::True, String::new()));
+    // Whoever comes or goes: nothing that were worth a write.
+    assert_eq!(told(&mut rig, &shared), fine);
+    rig.event(acked_with_store("a", &batch, None));
+    assert_eq!(told(&mut rig, &shared), fine);
+    let dirty = rig.event(acked_with_store("b", &batch, Some("redis does not answer")));
+    assert!(dirty.contains(&shared), "{dirty:?}");
+    let message = "gateway b: redis does not answer; until then each gateway counts for itself";
+    let broken = Some((Truth::False, message.to_owned()));
+    assert_eq!(told(&mut rig, &shared), broken);
+    let dirty = rig.event(acked_with_store("b", &batch, Some("redis does not answer")));
+    assert!(!dirty.contains(&shared), "{dirty:?}");
+    let dirty = rig.event(GatewayEvent::Goodbye(gateway("b")));
+    assert!(dirty.contains(&shared), "{dirty:?}");
+    assert_eq!(told(&mut rig, &shared), fine);
+    // What needs no store says nothing of one.
+    let local = rig
+        .lab
+        .put(Kind::RateLimitPolicy, "shared", policy("local"));
+    rig.compile();
+    assert_eq!(told(&mut rig, &local), None);
+    assert_eq!(told(&mut rig, &key(Kind::Mapping, "m")), None);
 }
