@@ -1,11 +1,21 @@
 //! Endpoints that come and go under load, as a Deployment rolls: no request fails.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::Either;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use legate_testkit::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,12 +38,12 @@ struct Pod {
 }
 
 impl Pod {
-    async fn start() -> Self {
+    async fn start(speaks: Speaks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(run(listener, Arc::clone(&served), stopped));
+        let task = tokio::spawn(run(speaks, listener, Arc::clone(&served), stopped));
         Self {
             address,
             served,
@@ -56,7 +66,23 @@ impl Pod {
     }
 }
 
-async fn run(listener: TcpListener, served: Arc<AtomicUsize>, stop: watch::Receiver<bool>) {
+/// What a backend speaks.
+#[derive(Clone, Copy)]
+enum Speaks {
+    Http1,
+    Http2,
+}
+
+async fn run(
+    speaks: Speaks,
+    listener: TcpListener,
+    served: Arc<AtomicUsize>,
+    stop: watch::Receiver<bool>,
+) {
+    let serve = |stream, served, stop| match speaks {
+        Speaks::Http1 => Either::Left(serve_http1(stream, served, stop)),
+        Speaks::Http2 => Either::Right(serve_http2(stream, served, stop)),
+    };
     let mut connections = JoinSet::new();
     let mut stopped = stop.clone();
     loop {
@@ -79,7 +105,27 @@ async fn run(listener: TcpListener, served: Arc<AtomicUsize>, stop: watch::Recei
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(mut stream: TcpStream, served: Arc<AtomicUsize>, stop: watch::Receiver<bool>) {
+/// One connection, which is told to end by GOAWAY.
+async fn serve_http2(stream: TcpStream, served: Arc<AtomicUsize>, mut stop: watch::Receiver<bool>) {
+    let answer = service_fn(move |_: Request<Incoming>| {
+        let served = Arc::clone(&served);
+        async move {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            served.fetch_add(1, Ordering::SeqCst);
+            let body = Full::new(Bytes::from_static(b"ok"));
+            Ok::<_, Infallible>(Response::new(body))
+        }
+    });
+    let builder = http2::Builder::new(TokioExecutor::new());
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answer));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|it| *it) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn serve_http1(mut stream: TcpStream, served: Arc<AtomicUsize>, stop: watch::Receiver<bool>) {
     let mut buffer = Vec::new();
     let mut fresh = true;
     loop {
@@ -150,15 +196,12 @@ async fn load(address: SocketAddr, end: Arc<AtomicBool>) -> (usize, Vec<String>)
     (sent, failed)
 }
 
-async fn roll(load_balancer: &str) {
-    let spec = format!(
-        "hostname: \"*\"\nprefix: /\nservice: s\nresolver: endpoint\n\
-         load_balancer: {{{load_balancer}}}"
-    );
+async fn roll(speaks: Speaks, fields: &str) {
+    let spec = format!("hostname: \"*\"\nprefix: /\nservice: s\nresolver: endpoint\n{fields}");
     let gate = base().bare("m", &spec).workers(2).start().await;
     let mut pods = VecDeque::new();
     for _ in 0..PODS {
-        pods.push_back(Pod::start().await);
+        pods.push_back(Pod::start(speaks).await);
     }
     let mut changes = gate.running.changes();
     changes.mark_unchanged();
@@ -172,7 +215,7 @@ async fn roll(load_balancer: &str) {
     }
     let mut ending = JoinSet::new();
     for _ in 0..REPLACEMENTS {
-        pods.push_back(Pod::start().await);
+        pods.push_back(Pod::start(speaks).await);
         let old = pods.pop_front().unwrap();
         // The signal and the news of it race, as they do in a cluster.
         publish(&gate, &pods);
@@ -196,16 +239,23 @@ async fn roll(load_balancer: &str) {
     assert_eq!(failed, [""; 0], "of {sent}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rolling_replacements() {
-    tokio::time::timeout(Duration::from_secs(240), roll("policy: round_robin"))
+async fn rolls(speaks: Speaks, fields: &str) {
+    tokio::time::timeout(Duration::from_secs(240), roll(speaks, fields))
         .await
         .expect("every new endpoint gets requests");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling_replacements() {
+    rolls(Speaks::Http1, "load_balancer: {policy: round_robin}").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rolling_replacements_of_the_less_busy() {
-    tokio::time::timeout(Duration::from_secs(240), roll("policy: least_request"))
-        .await
-        .expect("every new endpoint gets requests");
+    rolls(Speaks::Http1, "load_balancer: {policy: least_request}").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling_replacements_over_http2() {
+    rolls(Speaks::Http2, "grpc: true").await;
 }
