@@ -10,6 +10,7 @@ use legate_testkit::client::{Answer, Error};
 use legate_testkit::kube::{Launch, Legate, Namespace, condition, eventually, netns};
 use legate_testkit::{Behaviour, Origin, Redis};
 use libtest_mimic::Trial;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::bench::Bench;
@@ -22,6 +23,7 @@ pub(crate) fn trials(bench: &Arc<Bench>) -> Vec<Trial> {
     vec![
         bench.trial("policies_limits_are_kept_and_changed", limits),
         bench.trial("policies_a_store_that_dies_is_told", store),
+        bench.trial("policies_who_does_not_answer_is_told", reach),
         bench.trial("policies_authorisation_guards", authorisation),
         bench.trial("policies_balancing_retries_and_checks", upstreams),
     ]
@@ -107,6 +109,57 @@ async fn limits(space: Namespace) -> Result<(), Error> {
     .await
 }
 
+/// An object once its condition `Reachable` is this. What is found out by asking only is found out by
+/// `ask`.
+async fn told(
+    space: &Namespace,
+    (kind, name): (&str, &str),
+    status: &str,
+    mut ask: impl AsyncFnMut() -> Option<()>,
+) -> Result<Value, Error> {
+    let what = format!("Reachable of {kind} {name} is {status}");
+    eventually(&what, PATIENCE, async || {
+        ask().await?;
+        let object = space.get(kind, name).await.ok()??;
+        (condition(&object, "Reachable") == Some(status)).then_some(object)
+    })
+    .await
+}
+
+/// Services that nobody runs at first: asking tells, and for gRPC the connection does.
+async fn reach(space: Namespace) -> Result<(), Error> {
+    let legate = ready(&space).await?;
+    let _shop = space.backend("shop").await?;
+    let away = TcpListener::bind("127.0.0.1:0").await?;
+    let address = away.local_addr()?;
+    drop(away);
+    space
+        .apply(&format!(
+            "apiVersion: getambassador.io/v3alpha1\nkind: AuthService\nmetadata: {{name: auth}}\n\
+             spec: {{auth_service: \"{address}\", proto: http}}\n---\n\
+             apiVersion: getambassador.io/v3alpha1\nkind: RateLimitService\nmetadata: {{name: limits}}\n\
+             spec: {{service: \"{address}\", protocol_version: v3}}\n---\n\
+             apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {{name: one}}\n\
+             spec: {{hostname: \"*\", prefix: /one/, service: shop, labels: {{ambassador: \
+             [{{user: [{{request_headers: {{key: user, header_name: x-user}}}}]}}]}}}}\n"
+        ))
+        .await?;
+    legate.serves("any.example", "/one/", 403, PATIENCE).await?;
+    let nobody = async || Some(());
+    told(&space, ("RateLimitService", "limits"), "False", nobody).await?;
+    let ask = async |status| {
+        let answer = get(&legate, "/one/", "ann").await.ok()?;
+        (answer.status == status).then_some(())
+    };
+    let auth = ("AuthService", "auth");
+    let object = told(&space, auth, "False", async || ask(403).await).await?;
+    assert_eq!(condition(&object, "Accepted"), Some("True"));
+    let listener = TcpListener::bind(address).await?;
+    let _allows = Origin::serve("allows", listener, Behaviour::default(), None);
+    told(&space, auth, "True", async || ask(200).await.or(Some(()))).await?;
+    Ok(())
+}
+
 /// Limits in a Redis that dies and comes back: they hold on their own meanwhile, and the status says so.
 async fn store(space: Namespace) -> Result<(), Error> {
     let mut redis = Redis::start().await?;
@@ -124,13 +177,10 @@ async fn store(space: Namespace) -> Result<(), Error> {
         ))
         .await?;
     legate.serves("any.example", "/one/", 200, PATIENCE).await?;
-    // It is found out by asking only.
     let told = async |status: &str| {
-        let what = format!("StoreReachable is {status}");
-        eventually(&what, PATIENCE, async || {
+        told(&space, ("RateLimitPolicy", "users"), status, async || {
             assert_eq!(get(&legate, "/one/", "ann").await.ok()?.status, 200);
-            let object = space.get("RateLimitPolicy", "users").await.ok()??;
-            (condition(&object, "StoreReachable") == Some(status)).then_some(object)
+            Some(())
         })
         .await
     };
@@ -140,7 +190,7 @@ async fn store(space: Namespace) -> Result<(), Error> {
     assert_eq!(condition(&object, "Accepted"), Some("True"));
     assert_eq!(object["status"]["state"], "Running");
     let reason = object["status"]["reason"].as_str().unwrap_or_default();
-    assert!(reason.starts_with("StoreUnreachable: gateway "), "{reason}");
+    assert!(reason.starts_with("Unreachable: gateway "), "{reason}");
     redis.restart().await?;
     let object = told("True").await?;
     assert_eq!(object["status"]["reason"], "");

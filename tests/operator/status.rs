@@ -144,7 +144,7 @@ impl Rig {
             root: batch.snapshot.root,
             rejected: Vec::new(),
             listeners: listeners.collect(),
-            stores: Vec::new(),
+            reached: Vec::new(),
         };
         self.status
             .gateway(GatewayEvent::Acked(GatewayId("gw".into()), ack));

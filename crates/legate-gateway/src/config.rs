@@ -235,17 +235,14 @@ impl Builder {
         let policies = || self.policies.values();
         let auth = policies().filter_map(|it| it.auth.as_deref());
         let limits = policies().filter_map(|it| it.rate_limit.as_deref());
-        let keys: BTreeSet<&ClusterKey> = auth
-            .flat_map(CompiledAuth::clusters)
-            .chain(limits.map(|limit| &limit.cluster))
-            .collect();
-        keys.into_iter()
-            .filter_map(|key| self.clusters.get(key).cloned())
-            // Shown with zeros before the first check.
-            .inspect(|cluster| {
-                cluster.auth();
-            })
-            .collect()
+        let mut keys: BTreeSet<&ClusterKey> = auth.flat_map(CompiledAuth::clusters).collect();
+        // Shown with zeros before the first check.
+        for cluster in keys.iter().filter_map(|key| self.clusters.get(*key)) {
+            cluster.auth();
+        }
+        keys.extend(limits.map(|limit| &limit.cluster));
+        let clusters = keys.into_iter().filter_map(|key| self.clusters.get(key));
+        clusters.cloned().collect()
     }
 
     fn plan(&self, key: &str, route: &Route, rejected: &mut Vec<Rejected>) -> Plan {

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::access_log::AccessLogs;
 use crate::drain::Lifecycle;
 use crate::http::context::Process;
-use crate::limit::{LimitOptions, Limiter, StoreState};
+use crate::limit::{LimitOptions, Limiter};
 use crate::metrics::Metrics;
 use crate::state_dir::{StateDirOptions, StateWriter};
 use crate::upstream::Upstreams;
@@ -109,6 +109,16 @@ pub struct ListenerState {
     pub bound: Option<SocketAddr>,
     /// Why it does not.
     pub error: Option<String>,
+}
+
+/// Whether somebody who is asked about requests answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// Who: the entry of the snapshot, `cluster/KEY` for a side service, `limit/DOMAIN` for the
+    /// stores of a domain of limits.
+    pub key: String,
+    /// Why not; `None` = it does, as far as it was asked.
+    pub trouble: Option<String>,
 }
 
 /// A look at the whole, for the admin server.
@@ -269,10 +279,11 @@ impl Gateway {
         self.inner.state.lock().listeners()
     }
 
-    /// The stores that limits are counted in, as they were last found.
+    /// Whether the side services and stores of the config answer. Each look tells of the time since
+    /// the one before: let nobody but one look.
     #[must_use]
-    pub fn stores(&self) -> Vec<StoreState> {
-        self.inner.state.lock().stores()
+    pub fn reach(&self) -> Vec<Reach> {
+        self.inner.state.lock().reach()
     }
 
     /// Ends without losing a request: unready at once; keeps accepting for the drain delay; takes

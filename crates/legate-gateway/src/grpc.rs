@@ -155,9 +155,14 @@ impl WorkerPool {
                 .map_err(|error| CallError::of(error.kind()))?;
             read(response, patience.max_bytes).await
         };
-        tokio::time::timeout(patience.timeout, asking)
+        let outcome = tokio::time::timeout(patience.timeout, asking)
             .await
-            .unwrap_or(Err(CallError::Late))
+            .unwrap_or(Err(CallError::Late));
+        match &outcome {
+            Ok(_) => cluster.answers().answered(),
+            Err(error) => cluster.answers().failed(error),
+        }
+        outcome
     }
 }
 

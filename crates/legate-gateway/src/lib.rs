@@ -45,9 +45,9 @@ mod worker;
 
 pub use gateway::{
     Applied, ClusterCounters, ClusterView, EndpointView, Gateway, GatewayOptions, GatewayView,
-    HealthCounters, Hooks, ListenerState, LoadedConfig, PortMap, Rejected,
+    HealthCounters, Hooks, ListenerState, LoadedConfig, PortMap, Reach, Rejected,
 };
-pub use limit::{LimitOptions, StoreState};
+pub use limit::LimitOptions;
 pub use metrics::Metrics;
 pub use state_dir::StateDirOptions;
 

@@ -80,15 +80,6 @@ pub(crate) struct Limits {
     pub(crate) stores: BTreeMap<Arc<str>, Arc<SharedStore>>,
 }
 
-/// The stores of a domain of limits, as a gateway last found them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreState {
-    /// The domain.
-    pub domain: String,
-    /// Which of them do not answer, and why; `None` = all do, as far as they were asked.
-    pub trouble: Option<String>,
-}
-
 /// Why a request is over a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Overdrawn {
@@ -277,24 +268,18 @@ impl Limits {
         self.domains.is_empty()
     }
 
-    /// The stores that domains are counted in, as they were last found.
-    pub(crate) fn store_states(&self) -> Vec<StoreState> {
+    /// The domains that are counted in stores, and why these do not answer if they do not.
+    pub(crate) fn stores_of_domains(&self) -> Vec<(&str, Option<String>)> {
         let shared = self.domains.iter().filter_map(|domain| {
-            let names: BTreeSet<&Arc<str>> = domain
-                .rules()
-                .filter_map(|rule| match &rule.place {
-                    Place::Store(name) => Some(name),
-                    Place::Process | Place::Divided => None,
-                })
-                .collect();
-            let troubles = names
-                .iter()
-                .filter_map(|name| self.stores.get(*name)?.trouble());
-            let troubles: Vec<String> = troubles.collect();
-            (!names.is_empty()).then(|| StoreState {
-                domain: domain.name.to_string(),
-                trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
-            })
+            let places = domain.rules().filter_map(|rule| match &rule.place {
+                Place::Store(name) => Some(name),
+                Place::Process | Place::Divided => None,
+            });
+            let names: BTreeSet<&Arc<str>> = places.collect();
+            let stores = names.iter().filter_map(|name| self.stores.get(*name));
+            let troubles: Vec<String> = stores.filter_map(|store| store.trouble()).collect();
+            let trouble = (!troubles.is_empty()).then(|| troubles.join("; "));
+            (!names.is_empty()).then_some((&*domain.name, trouble))
         });
         shared.collect()
     }

@@ -8,11 +8,12 @@
 //! - `eject`: leaves out those that fail; `health`: those that say they are not well
 //! - `pool`, `http2`: connections kept and shared; `connect`, `tls`: how they are opened
 //! - `side_stream`: connections for what is not HTTP
-//! - `warm`: connections to side services, opened ahead of the first call
+//! - `warm`: connections to side services, opened ahead of the first call; `answers`: whether they do
 //! - `breaker`: how many connections and requests there may be, over all workers
 //! - `send`, `slot`: one request through all of that; `body`: what it carries either way
 //! - `retry`, `replay`: the same once more, where a policy says so
 
+mod answers;
 mod balance;
 mod body;
 mod breaker;

@@ -34,8 +34,8 @@ pub struct Ack {
     pub rejected: Vec<RejectedEntry>,
     /// Its listeners.
     pub listeners: Vec<ListenerBind>,
-    /// The stores that it counts limits in.
-    pub stores: Vec<StoreAnswer>,
+    /// Those that it asks about requests.
+    pub reached: Vec<Reached>,
 }
 
 /// An entry of a snapshot that a gateway does not apply.
@@ -58,12 +58,12 @@ pub struct ListenerBind {
     pub bound: Result<String, String>,
 }
 
-/// The stores of a domain of limits, as a gateway last found them.
+/// A side service, or the stores of a domain of limits, as a gateway last found them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreAnswer {
-    /// The domain.
-    pub domain: String,
-    /// Whether they answer, or why not.
+pub struct Reached {
+    /// Its table and key: `cluster/…`, `limit/…`.
+    pub key: String,
+    /// Whether it answers, or why not.
     pub answers: Result<(), String>,
 }
 

@@ -8,11 +8,11 @@ use legate_config::{ListenerKey, Snapshot};
 use parking_lot::Mutex;
 
 use super::held;
-use super::{Applied, GatewayOptions, ListenerState, LoadedConfig, ports};
+use super::{Applied, GatewayOptions, ListenerState, LoadedConfig, Reach, ports};
 use crate::access_log::AccessLogs;
 use crate::config::{Builder, PortConfig, Rejected};
 use crate::http::context::Process;
-use crate::limit::{Limiter, Limits, StoreState};
+use crate::limit::{Limiter, Limits};
 use crate::metrics::Metrics;
 use crate::state_dir::{StateWriter, Stored};
 use crate::tls::{TlsStore, TlsTable};
@@ -282,9 +282,20 @@ impl State {
         }
     }
 
-    pub(super) fn stores(&self) -> Vec<StoreState> {
-        let serving = self.serving.as_ref();
-        serving.map_or_else(Vec::new, |serving| serving.limits.store_states())
+    pub(super) fn reach(&self) -> Vec<Reach> {
+        let Some(serving) = &self.serving else {
+            return Vec::new();
+        };
+        let services = serving.warm.iter().map(|cluster| Reach {
+            key: format!("cluster/{}", cluster.key),
+            trouble: cluster.answers().look(),
+        });
+        let stores = serving.limits.stores_of_domains();
+        let stores = stores.into_iter().map(|(domain, trouble)| Reach {
+            key: format!("limit/{domain}"),
+            trouble,
+        });
+        services.chain(stores).collect()
     }
 
     pub(super) fn listeners(&self) -> Vec<ListenerState> {

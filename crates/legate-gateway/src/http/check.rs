@@ -12,7 +12,6 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use ::http::request::Parts;
@@ -85,11 +84,30 @@ impl Question<'_> {
         })
     }
 
-    /// Where the check is counted: at whom it was asked last.
-    fn counters(&self) -> Option<&AuthCounters> {
+    /// Who was asked last, or would be first.
+    fn asked_last(&self) -> Option<&ClusterHandle> {
         let first = || self.asked.iter().position(Option::is_some);
         let place = self.last.get().or_else(first)?;
-        Some(self.asked.get(place)?.as_ref()?.auth())
+        self.asked.get(place)?.as_deref()
+    }
+
+    /// Where the check is counted.
+    fn counters(&self) -> Option<&AuthCounters> {
+        Some(self.asked_last()?.auth())
+    }
+
+    /// What the asking comes to within the time for it.
+    async fn within<T>(
+        &self,
+        asking: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let outcome = tokio::time::timeout(self.check.timeout, asking).await;
+        outcome.unwrap_or_else(|_| {
+            if let Some(cluster) = self.asked_last() {
+                cluster.answers().failed("no answer in time");
+            }
+            Err(Failure::Late)
+        })
     }
 }
 
@@ -134,23 +152,15 @@ pub(super) async fn ask(exchange: &Rc<Exchange>, held: &mut Held) -> Result<(), 
     match check.protocol {
         AuthProtocol::Http => {
             let asking = http::ask(&question, &held.head);
-            let outcome = within(check.timeout, asking).await;
+            let outcome = question.within(asking).await;
             http::decide(&question, &mut held.head.headers, outcome)
         }
         AuthProtocol::Grpc => {
             let asking = grpc::ask(&question, held, policy);
-            let outcome = within(check.timeout, asking).await;
+            let outcome = question.within(asking).await;
             grpc::decide(&question, &mut held.head, outcome)
         }
     }
-}
-
-async fn within<T>(
-    limit: Duration,
-    asking: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let outcome = tokio::time::timeout(limit, asking).await;
-    outcome.unwrap_or(Err(Failure::Late))
 }
 
 /// The policy of a row's target.

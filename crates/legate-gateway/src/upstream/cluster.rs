@@ -14,6 +14,7 @@ use legate_config::cluster::{Balancer, Cluster, UpstreamProtocol};
 use legate_config::policy::Priority;
 use legate_config::{ClusterKey, Hash128};
 
+use super::answers::Answers;
 use super::breaker::{Budget, Overflows, Owner};
 use super::eject::Standing;
 use super::endpoint::{Endpoint, EndpointList, InFlight};
@@ -39,7 +40,9 @@ pub(crate) struct ClusterHandle {
     retired: AtomicBool,
     stats: OnceLock<Shards>,
     /// Set where external authorisation asks it.
-    auth: OnceLock<Arc<AuthCounters>>,
+    pub(super) auth: OnceLock<Arc<AuthCounters>>,
+    /// Set where it is a side service.
+    pub(super) answers: OnceLock<Box<Answers>>,
     /// Set when rate limits may count its requests.
     limited: AtomicBool,
     /// Its active health checks, if it has any.
@@ -217,6 +220,7 @@ impl ClusterHandle {
             retired: AtomicBool::new(false),
             stats: OnceLock::new(),
             auth: OnceLock::new(),
+            answers: OnceLock::new(),
             limited: AtomicBool::new(false),
             health,
             ejections: AtomicU64::new(0),
@@ -243,16 +247,6 @@ impl ClusterHandle {
     /// Its permits of both priorities.
     pub(super) fn budget(&self) -> &Arc<Budget> {
         &self.default.budget
-    }
-
-    /// What it was asked about requests, and said.
-    pub(crate) fn auth(&self) -> &Arc<AuthCounters> {
-        self.auth.get_or_init(Arc::default)
-    }
-
-    /// The same, if it ever is asked.
-    pub(super) fn asked(&self) -> Option<&Arc<AuthCounters>> {
-        self.auth.get()
     }
 
     /// Whether requests leave as HTTP/2.

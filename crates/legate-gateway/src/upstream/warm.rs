@@ -88,7 +88,14 @@ impl WorkerPool {
                 return true;
             };
             let opened = self.open_shared(cluster, &transport, &bucket, (owner, permit));
-            opened.await.is_ok()
+            match opened.await {
+                Ok(_) => cluster.answers().answered(),
+                Err(error) => {
+                    cluster.answers().failed(error);
+                    return false;
+                }
+            }
+            true
         };
         let all = join_all(addresses.into_iter().map(open));
         !all.await.contains(&false)

@@ -16,9 +16,9 @@ use reasons::{ACCEPTED, Concern, INVALID, Meaning, PARTLY_INVALID, meaning};
 /// Most bytes of a condition's message.
 pub(super) const MAX_MESSAGE: usize = 1024;
 
-/// Type of the condition of limits that gateways count in a store, and its reason while it holds.
-/// What has no other fault is in force all the same.
-pub(super) const STORE_REACHABLE: &str = "StoreReachable";
+/// Type of the condition of objects that have gateways ask somebody about requests, and its reason
+/// while it holds. What has no other fault is in force all the same.
+pub(super) const REACHABLE: &str = "Reachable";
 
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -27,8 +27,8 @@ pub(super) struct Gateway {
     pub(super) rejected: Vec<RejectedEntry>,
     /// Its listeners by key.
     pub(super) binds: BTreeMap<String, Result<String, String>>,
-    /// The stores that it counts limits in, by domain.
-    pub(super) stores: BTreeMap<String, Result<(), String>>,
+    /// Those that it asks about requests, by key.
+    pub(super) reached: BTreeMap<String, Result<(), String>>,
     broken_at: Option<Instant>,
 }
 
@@ -39,8 +39,8 @@ pub(super) struct Changes {
     pub(super) rejections: bool,
     /// Listeners whose sockets are other ones than before.
     pub(super) binds: BTreeSet<String>,
-    /// Domains of limits of whose stores something else is said than before.
-    pub(super) stores: BTreeSet<String>,
+    /// Those that it asks of whom something else is said than before.
+    pub(super) reached: BTreeSet<String>,
 }
 
 /// Counted gateways by state.
@@ -77,17 +77,17 @@ impl Gateways {
             .into_iter()
             .map(|bind| (bind.key, bind.bound))
             .collect();
-        let stores: BTreeMap<_, _> = ack
-            .stores
+        let reached: BTreeMap<_, _> = ack
+            .reached
             .into_iter()
-            .map(|store| (store.domain, store.answers))
+            .map(|reached| (reached.key, reached.answers))
             .collect();
         let old = self.counted.remove(&id);
         let changes = Changes {
             rejections: !ack.rejected.is_empty()
                 || old.as_ref().is_some_and(|old| !old.rejected.is_empty()),
             binds: differing(old.as_ref().map(|old| &old.binds), &binds),
-            stores: differing(old.as_ref().map(|old| &old.stores), &stores),
+            reached: differing(old.as_ref().map(|old| &old.reached), &reached),
         };
         self.counted.insert(
             id,
@@ -95,7 +95,7 @@ impl Gateways {
                 snapshot: ack.snapshot,
                 rejected: ack.rejected,
                 binds,
-                stores,
+                reached,
                 broken_at: None,
             },
         );
@@ -109,7 +109,7 @@ impl Gateways {
         Changes {
             rejections: !gone.rejected.is_empty(),
             binds: gone.binds.into_keys().collect(),
-            stores: gone.stores.into_keys().collect(),
+            reached: gone.reached.into_keys().collect(),
         }
     }
 
@@ -126,7 +126,7 @@ impl Gateways {
             let gone = self.leave(id);
             changes.rejections |= gone.rejections;
             changes.binds.extend(gone.binds);
-            changes.stores.extend(gone.stores);
+            changes.reached.extend(gone.reached);
         }
         (lost, changes)
     }

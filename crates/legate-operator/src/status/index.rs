@@ -9,10 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use legate_api::{Kind, ObjectKey};
+use legate_config::auth::Auth;
+use legate_config::policy::PolicySet;
 use legate_config::route::Destination;
 use legate_config::rules::LimitPlace;
 use legate_config::{
-    Action, Entry, FilterChain, ListenerKey, ObjectRef, Route, RouteKey, Snapshot, Table,
+    Action, ClusterKey, Entry, FilterChain, ListenerKey, ObjectRef, Route, RouteKey, Snapshot,
+    Table,
 };
 
 /// What the rows of a Mapping come to.
@@ -37,6 +40,8 @@ pub(super) struct Index {
     listeners: BTreeMap<ObjectKey, BTreeMap<ListenerKey, usize>>,
     /// Hosts with TLS chains, and how many.
     tls: BTreeMap<ObjectKey, usize>,
+    /// Services that are asked about requests, each with its clusters.
+    services: BTreeMap<ObjectKey, BTreeMap<ClusterKey, usize>>,
 }
 
 impl Index {
@@ -82,6 +87,13 @@ impl Index {
         });
         differences(&old.limits, &new.limits, |_, entry, _| {
             touched.extend(objects(entry));
+        });
+        let services = &mut self.services;
+        differences(&old.policies, &new.policies, |_, entry, added| {
+            for (object, cluster) in services_of(&entry.value) {
+                count(services, &object, cluster, added);
+                touched.insert(object);
+            }
         });
         let tls = &mut self.tls;
         differences(&old.chains, &new.chains, |_, entry, added| {
@@ -164,22 +176,44 @@ impl Index {
             .map(|(object, _)| object)
     }
 
-    /// The domains that an object limits, and whether their limits need a store.
-    pub(super) fn limits(&self, object: &ObjectKey) -> impl Iterator<Item = (&str, bool)> {
-        let limits = self.snapshot.limits.iter();
-        limits
-            .filter(|(_, entry)| objects(entry).any(|found| found == *object))
-            .map(|(domain, entry)| {
-                let mut places = entry.value.rules.iter().map(|rule| rule.place);
-                let needs = places
-                    .any(|place| matches!(place, LimitPlace::Store(_) | LimitPlace::OwnStore));
-                (domain.as_str(), needs)
-            })
+    /// Whom an object has gateways ask about requests, and whether they always do.
+    pub(super) fn asked(&self, object: &ObjectKey) -> Vec<(String, bool)> {
+        match object.kind {
+            Kind::AuthService | Kind::RateLimitService => {
+                let clusters = self.services.get(object).into_iter().flatten();
+                clusters
+                    .map(|(cluster, _)| (format!("cluster/{cluster}"), true))
+                    .collect()
+            }
+            Kind::RateLimitPolicy | Kind::RateLimit => {
+                let limits = self.snapshot.limits.iter();
+                limits
+                    .filter(|(_, entry)| objects(entry).any(|found| found == *object))
+                    .map(|(domain, entry)| {
+                        let mut places = entry.value.rules.iter().map(|rule| rule.place);
+                        let always = places
+                            .any(|it| matches!(it, LimitPlace::Store(_) | LimitPlace::OwnStore));
+                        (format!("limit/{domain}"), always)
+                    })
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
-    /// The objects that limit a domain.
-    pub(super) fn limiting(&self, domain: &str) -> BTreeSet<ObjectKey> {
-        named(&self.snapshot.limits, domain)
+    /// The objects that have gateways ask somebody, whom these name as `table/key`.
+    pub(super) fn asking(&self, asked: &str) -> BTreeSet<ObjectKey> {
+        match asked.split_once('/') {
+            Some(("limit", domain)) => named(&self.snapshot.limits, domain),
+            Some(("cluster", cluster)) => {
+                let services = self.services.iter();
+                services
+                    .filter(|(_, clusters)| clusters.keys().any(|key| key.as_str() == cluster))
+                    .map(|(object, _)| object.clone())
+                    .collect()
+            }
+            _ => BTreeSet::new(),
+        }
     }
 
     /// Whether a Host has TLS chains.
@@ -279,13 +313,36 @@ fn named<K: Ord + std::borrow::Borrow<str>, T>(
     table.entry(key).into_iter().flat_map(objects).collect()
 }
 
-fn count(
-    listeners: &mut BTreeMap<ObjectKey, BTreeMap<ListenerKey, usize>>,
+/// The services that a policy has gateways ask, and their clusters.
+fn services_of(policy: &PolicySet) -> impl Iterator<Item = (ObjectKey, &ClusterKey)> {
+    let checks = match policy.auth.as_deref() {
+        Some(Auth::Check(check)) => Some(check),
+        Some(Auth::Refuse { .. }) | None => None,
+    };
+    let checks = checks
+        .into_iter()
+        .flat_map(|check| check.names.iter().zip(&check.targets))
+        .map(|(name, target)| (Kind::AuthService, name, &target.cluster));
+    let limit = policy.rate_limit.iter();
+    let limit = limit.map(|limit| (Kind::RateLimitService, &limit.name, &limit.cluster));
+    checks.chain(limit).filter_map(|(kind, name, cluster)| {
+        let (namespace, name) = name.split_once('/')?;
+        let object = ObjectKey {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        Some((object, cluster))
+    })
+}
+
+fn count<K: Ord + Clone>(
+    all: &mut BTreeMap<ObjectKey, BTreeMap<K, usize>>,
     object: &ObjectKey,
-    key: &ListenerKey,
+    key: &K,
     added: bool,
 ) {
-    let keys = listeners.entry(object.clone()).or_default();
+    let keys = all.entry(object.clone()).or_default();
     if added {
         *keys.entry(key.clone()).or_default() += 1;
         return;
@@ -297,7 +354,7 @@ fn count(
         }
     }
     if keys.is_empty() {
-        listeners.remove(object);
+        all.remove(object);
     }
 }
 

@@ -217,7 +217,7 @@ pub(super) fn acked_but(
             root: batch.snapshot.root,
             rejected: rejected.collect(),
             listeners: listeners.collect(),
-            stores: Vec::new(),
+            reached: Vec::new(),
         },
     )
 }

@@ -18,7 +18,7 @@ use std::time::Instant;
 use legate_api::{Kind, ObjectKey};
 
 use self::gate::{Presence, Progress, Question, decide};
-use self::objections::{bound_everywhere, presence, refine_tls, rejected, stores, unbound};
+use self::objections::{bound_everywhere, presence, reachable, refine_tls, rejected, unbound};
 use self::said::Diagnostics;
 use super::conditions::{Judgement, Truth, Verdict, judge};
 use super::gateways::{Census, Changes, Gateways};
@@ -230,8 +230,8 @@ impl Tracker {
         for key in &changes.binds {
             dirty.extend(self.index.on_listener(key).cloned());
         }
-        for domain in &changes.stores {
-            dirty.extend(self.index.limiting(domain));
+        for key in &changes.reached {
+            dirty.extend(self.index.asking(key));
         }
         dirty
     }
@@ -343,7 +343,7 @@ impl Tracker {
         if key.kind == Kind::Host {
             refine_tls(&mut verdicts, rejections, self.index.has_tls(key));
         }
-        verdicts.extend(stores(&self.index, &self.gateways, key));
+        verdicts.extend(reachable(&self.index, &self.gateways, key));
         let mut hold = None;
         if let Some(gate) = &tracked.judgement.gate {
             let progress = &mut tracked.progress;

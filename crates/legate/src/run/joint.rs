@@ -7,16 +7,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use legate_compiler::Snapshot;
-use legate_gateway::{Applied, Gateway, ListenerState, StoreState};
+use legate_gateway::{Applied, Gateway, ListenerState};
 use legate_operator::publish::{
-    Ack, GatewayEvent, GatewayId, ListenerBind, RejectedEntry, StoreAnswer,
+    Ack, GatewayEvent, GatewayId, ListenerBind, Reached, RejectedEntry,
 };
 use legate_operator::reconcile::Gateways;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-/// How often listeners and stores are looked at: one that could not be bound, or does not answer, is
+/// How often listeners, side services and stores are looked at: what could not be bound or reached is
 /// tried again by the gateway.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -107,20 +107,20 @@ impl End {
         for rejected in &applied.rejected {
             tracing::warn!(key = %rejected.key, code = %rejected.code, "Gateway rejected an entry: {}", rejected.message);
         }
-        self.ack(acknowledgement(&applied, &self.gateway.stores()));
+        self.ack(acknowledgement(&applied, reached(&self.gateway)));
     }
 
-    /// Acknowledges again when a listener was bound, or a store answered, or either was lost, since.
+    /// Acknowledges again when a listener was bound, or somebody answered, or either was lost, since.
     fn look(&mut self) {
         let Some(last) = &self.last else {
             return;
         };
         let listeners = binds(&self.gateway.listeners());
-        let stores = answers(&self.gateway.stores());
-        if last.listeners != listeners || last.stores != stores {
+        let reached = reached(&self.gateway);
+        if last.listeners != listeners || last.reached != reached {
             let ack = Ack {
                 listeners,
-                stores,
+                reached,
                 ..last.clone()
             };
             self.ack(ack);
@@ -138,7 +138,7 @@ impl End {
     }
 }
 
-fn acknowledgement(applied: &Applied, stores: &[StoreState]) -> Ack {
+fn acknowledgement(applied: &Applied, reached: Vec<Reached>) -> Ack {
     let rejected = applied.rejected.iter();
     Ack {
         snapshot: applied.snapshot,
@@ -151,7 +151,7 @@ fn acknowledgement(applied: &Applied, stores: &[StoreState]) -> Ack {
             })
             .collect(),
         listeners: binds(&applied.listeners),
-        stores: answers(stores),
+        reached,
     }
 }
 
@@ -169,10 +169,10 @@ fn binds(listeners: &[ListenerState]) -> Vec<ListenerBind> {
         .collect()
 }
 
-fn answers(stores: &[StoreState]) -> Vec<StoreAnswer> {
-    let stores = stores.iter().map(|store| StoreAnswer {
-        domain: store.domain.clone(),
-        answers: store.trouble.clone().map_or(Ok(()), Err),
+fn reached(gateway: &Gateway) -> Vec<Reached> {
+    let reach = gateway.reach().into_iter().map(|reach| Reached {
+        key: reach.key,
+        answers: reach.trouble.map_or(Ok(()), Err),
     });
-    stores.collect()
+    reach.collect()
 }

@@ -44,9 +44,21 @@ pub(super) async fn ask(question: &Question<'_>, head: &Parts) -> Result<Answer,
         let mut slot = outgoing(cluster, request, &call).map_err(|_| Failure::Failed)?;
         let pool = &exchange.conn.context.pool;
         match pool.send_slot(cluster, &mut slot, &mut call).await {
-            Ok(response) => return collect(response).await,
-            Err(error) if is_unreached(error.kind()) => {}
-            Err(_) => return Err(Failure::Failed),
+            Ok(response) => {
+                let outcome = collect(response).await;
+                match &outcome {
+                    Ok(answer) if !answer.status.is_server_error() => cluster.answers().answered(),
+                    Ok(answer) => cluster.answers().failed(answer.status),
+                    Err(_) => cluster.answers().failed("its answer broke off"),
+                }
+                return outcome;
+            }
+            Err(error) => {
+                cluster.answers().failed(&error);
+                if !is_unreached(error.kind()) {
+                    return Err(Failure::Failed);
+                }
+            }
         }
     }
     Err(Failure::Failed)

@@ -1,5 +1,5 @@
 use super::*;
-use crate::publish::{ListenerBind, StoreAnswer};
+use crate::publish::{ListenerBind, Reached};
 use crate::status::testing::gateway;
 
 fn ack(snapshot: u64, rejected: &[&str], bound: Result<&str, &str>) -> Ack {
@@ -18,7 +18,7 @@ fn ack(snapshot: u64, rejected: &[&str], bound: Result<&str, &str>) -> Ack {
             key: "tcp/*/8080".to_owned(),
             bound: bound.map(str::to_owned).map_err(str::to_owned),
         }],
-        stores: Vec::new(),
+        reached: Vec::new(),
     }
 }
 
@@ -85,20 +85,20 @@ fn changes_are_named() {
 }
 
 #[test]
-fn what_is_said_of_stores_is_compared() {
+fn what_is_said_of_those_that_are_asked_is_compared() {
     let now = Instant::now();
     let mut gateways = Gateways::default();
     let mut event = |name: &str, answers: Option<Result<(), &str>>| {
-        let stores = answers.map(|answers| StoreAnswer {
-            domain: "users".to_owned(),
+        let reached = answers.map(|answers| Reached {
+            key: "limit/users".to_owned(),
             answers: answers.map_err(str::to_owned),
         });
         let ack = Ack {
-            stores: stores.into_iter().collect(),
+            reached: reached.into_iter().collect(),
             ..ack(1, &[], Ok("*:8080"))
         };
         let changes = gateways.event(GatewayEvent::Acked(gateway(name), ack), now);
-        !changes.stores.is_empty()
+        !changes.reached.is_empty()
     };
     let said = [
         (Some(Ok(())), true),
@@ -114,7 +114,7 @@ fn what_is_said_of_stores_is_compared() {
     }
     event("a", Some(Err("refused")));
     let gone = gateways.event(GatewayEvent::Goodbye(gateway("a")), now);
-    assert_eq!(gone.stores, BTreeSet::from(["users".to_owned()]));
+    assert_eq!(gone.reached, BTreeSet::from(["limit/users".to_owned()]));
 }
 
 #[test]

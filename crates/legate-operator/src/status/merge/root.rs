@@ -6,7 +6,7 @@ use legate_api::Kind;
 use serde_json::{Map, Value, json};
 
 use super::find;
-use crate::status::conditions::{STORE_REACHABLE, Truth, bounded};
+use crate::status::conditions::{REACHABLE, Truth, bounded};
 use crate::status::observed::{Seen, text};
 
 /// A status of these entries.
@@ -57,12 +57,13 @@ fn worst(seen: &Seen, instances: &[Value]) -> Vec<Value> {
 
 /// Conditions are written in this order, others after them by name.
 fn place(type_: &str) -> usize {
-    const ORDER: [&str; 5] = [
+    const ORDER: [&str; 6] = [
         "Accepted",
         "ResolvedRefs",
         "TLSReady",
         "Bound",
         "Programmed",
+        REACHABLE,
     ];
     ORDER
         .iter()
@@ -107,8 +108,8 @@ pub(super) fn words(kind: Kind, conditions: &[Value]) -> Map<String, Value> {
         let reason = told.and_then(|found| text(found, "reason"));
         fields.insert("reason".to_owned(), json!(reason.unwrap_or_default()));
     } else {
-        // Limits whose store does not answer are in force all the same.
-        let told_off = told.filter(|found| text(found, "type") != Some(STORE_REACHABLE));
+        // What asks somebody who does not answer is in force all the same.
+        let told_off = told.filter(|found| text(found, "type") != Some(REACHABLE));
         let state = if told_off.is_none() {
             "Running"
         } else {

@@ -4,7 +4,7 @@ use legate_api::{Kind, ObjectKey};
 
 use super::Rejection;
 use super::gate::{Objection, Presence};
-use crate::status::conditions::{STORE_REACHABLE, Truth, Verdict, bounded};
+use crate::status::conditions::{REACHABLE, Truth, Verdict, bounded};
 use crate::status::gateways::Gateways;
 use crate::status::index::{Index, Rows};
 
@@ -124,38 +124,29 @@ pub(super) fn refine_tls(verdicts: &mut [Verdict], rejections: &[Rejection], tls
     }
 }
 
-/// `StoreReachable` of limits that are counted in a store; `None` of others. It holds until a gateway
-/// says otherwise. Where a store is used only if gateways have one, nothing is said until then.
-pub(super) fn stores(index: &Index, gateways: &Gateways, key: &ObjectKey) -> Option<Verdict> {
-    if !matches!(key.kind, Kind::RateLimitPolicy | Kind::RateLimit) {
-        return None;
-    }
-    let mut shared = false;
+/// `Reachable` of an object that has gateways ask somebody; `None` of others. It holds until a gateway
+/// says otherwise: who comes and goes is no news. Where somebody is asked only if gateways know whom,
+/// nothing is said until then.
+pub(super) fn reachable(index: &Index, gateways: &Gateways, key: &ObjectKey) -> Option<Verdict> {
+    let mut asks = false;
     let mut troubles = Vec::new();
-    for (domain, needs_store) in index.limits(key) {
-        shared |= needs_store;
+    for (asked, always) in index.asked(key) {
+        asks |= always;
         for (id, gateway) in gateways.iter() {
-            if let Some(Err(trouble)) = gateway.stores.get(domain) {
+            if let Some(Err(trouble)) = gateway.reached.get(&asked) {
                 troubles.push(format!("gateway {}: {trouble}", id.0));
             }
         }
     }
-    let (truth, reason, message) = match troubles.is_empty() {
-        true if !shared => return None,
-        true => (Truth::True, STORE_REACHABLE, String::new()),
-        false => (
-            Truth::False,
-            "StoreUnreachable",
-            format!(
-                "{}; until then each gateway counts for itself",
-                troubles.join("; ")
-            ),
-        ),
+    let (truth, reason) = match troubles.is_empty() {
+        true if !asks => return None,
+        true => (Truth::True, REACHABLE),
+        false => (Truth::False, "Unreachable"),
     };
     Some(Verdict {
-        type_: STORE_REACHABLE,
+        type_: REACHABLE,
         truth,
         reason,
-        message: bounded(message),
+        message: bounded(troubles.join("; ")),
     })
 }

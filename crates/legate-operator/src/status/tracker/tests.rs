@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::publish::StoreAnswer;
+use crate::publish::Reached;
 use crate::status::testing::{Lab, acked, acked_but, gateway, key, mapping, ours, route_of};
 
 /// A tracker with objects, and a clock that is moved by hand.
@@ -480,16 +480,42 @@ fn objects_of_other_ids_are_foreign() {
     assert_eq!(rig.tracker.wish(&n, &seen, &ours(), rig.now), Wish::Foreign);
 }
 
-/// An acknowledgement that says this of the stores of a domain.
-fn acked_with_store(name: &str, batch: &Batch, trouble: Option<&str>) -> GatewayEvent {
+/// An acknowledgement that says this of somebody whom the gateway asks.
+fn acked_about(name: &str, batch: &Batch, asked: &str, trouble: Option<&str>) -> GatewayEvent {
     let GatewayEvent::Acked(id, mut ack) = acked(name, batch) else {
         unreachable!("it is one");
     };
-    ack.stores = vec![StoreAnswer {
-        domain: "d".to_owned(),
+    ack.reached = vec![Reached {
+        key: asked.to_owned(),
         answers: trouble.map_or(Ok(()), |trouble| Err(trouble.to_owned())),
     }];
     GatewayEvent::Acked(id, ack)
+}
+
+fn reachable(rig: &mut Rig, key: &ObjectKey) -> Option<(Truth, String)> {
+    let verdicts = rig.desired(key).verdicts.into_iter();
+    let mut found = verdicts.filter(|verdict| verdict.type_ == "Reachable");
+    found.next().map(|verdict| (verdict.truth, verdict.message))
+}
+
+/// What becomes of an object that has gateways ask somebody.
+fn is_reachable_until_told(rig: &mut Rig, object: &ObjectKey, asked: &str) {
+    let batch = rig.compile();
+    let fine = Some((Truth::True, String::new()));
+    // Whoever comes or goes: nothing that were worth a write.
+    assert_eq!(reachable(rig, object), fine);
+    rig.event(acked_about("a", &batch, asked, None));
+    assert_eq!(reachable(rig, object), fine);
+    let dirty = rig.event(acked_about("b", &batch, asked, Some("no answer")));
+    assert!(dirty.contains(object), "{dirty:?}");
+    let broken = Some((Truth::False, "gateway b: no answer".to_owned()));
+    assert_eq!(reachable(rig, object), broken);
+    let dirty = rig.event(acked_about("b", &batch, asked, Some("no answer")));
+    assert!(!dirty.contains(object), "{dirty:?}");
+    let dirty = rig.event(GatewayEvent::Goodbye(gateway("b")));
+    assert!(dirty.contains(object), "{dirty:?}");
+    assert_eq!(reachable(rig, object), fine);
+    assert_eq!(reachable(rig, &key(Kind::Mapping, "m")), None);
 }
 
 #[test]
@@ -501,36 +527,35 @@ fn a_store_is_reachable_until_a_gateway_says_otherwise() {
             "descriptors": [{ "key": "k", "rate_limit": { "unit": "second", "requests_per_unit": 1 } }],
         })
     };
-    let shared = rig
-        .lab
-        .put(Kind::RateLimitPolicy, "shared", policy("shared"));
-    let batch = rig.compile();
-    let told = |rig: &mut Rig, key: &ObjectKey| {
-        let desired = rig.desired(key);
-        let found = desired.verdicts.into_iter();
-        let mut found = found.filter(|verdict| verdict.type_ == "StoreReachable");
-        found.next().map(|verdict| (verdict.truth, verdict.message))
-    };
-    let fine = Some((Truth::True, String::new()));
-    // Whoever comes or goes: nothing that were worth a write.
-    assert_eq!(told(&mut rig, &shared), fine);
-    rig.event(acked_with_store("a", &batch, None));
-    assert_eq!(told(&mut rig, &shared), fine);
-    let dirty = rig.event(acked_with_store("b", &batch, Some("redis does not answer")));
-    assert!(dirty.contains(&shared), "{dirty:?}");
-    let message = "gateway b: redis does not answer; until then each gateway counts for itself";
-    let broken = Some((Truth::False, message.to_owned()));
-    assert_eq!(told(&mut rig, &shared), broken);
-    let dirty = rig.event(acked_with_store("b", &batch, Some("redis does not answer")));
-    assert!(!dirty.contains(&shared), "{dirty:?}");
-    let dirty = rig.event(GatewayEvent::Goodbye(gateway("b")));
-    assert!(dirty.contains(&shared), "{dirty:?}");
-    assert_eq!(told(&mut rig, &shared), fine);
+    let shared = rig.lab.put(Kind::RateLimitPolicy, "p", policy("shared"));
+    is_reachable_until_told(&mut rig, &shared, "limit/d");
     // What needs no store says nothing of one.
-    let local = rig
-        .lab
-        .put(Kind::RateLimitPolicy, "shared", policy("local"));
+    let local = rig.lab.put(Kind::RateLimitPolicy, "p", policy("local"));
     rig.compile();
-    assert_eq!(told(&mut rig, &local), None);
-    assert_eq!(told(&mut rig, &key(Kind::Mapping, "m")), None);
+    assert_eq!(reachable(&mut rig, &local), None);
+}
+
+#[test]
+fn a_side_service_is_reachable_until_a_gateway_says_otherwise() {
+    let mut rig = Rig::new();
+    let auth = rig.lab.put(
+        Kind::AuthService,
+        "auth",
+        json!({ "auth_service": "auth.example:3000" }),
+    );
+    let limits = rig.lab.put(
+        Kind::RateLimitService,
+        "limits",
+        json!({ "service": "limits.example:8081", "protocol_version": "v3" }),
+    );
+    let mut labelled = mapping("/m/");
+    labelled["labels"] = json!({ "ambassador": [{ "g": [{ "remote_address": {} }] }] });
+    rig.lab.put(Kind::Mapping, "m", labelled);
+    let batch = rig.compile();
+    for (object, name) in [(auth, "auth.example"), (limits, "limits.example")] {
+        let mut clusters = batch.snapshot.clusters.iter().map(|(key, _)| key.as_str());
+        let cluster = clusters.find(|key| key.starts_with(name));
+        let asked = format!("cluster/{}", cluster.expect("its cluster"));
+        is_reachable_until_told(&mut rig, &object, &asked);
+    }
 }
