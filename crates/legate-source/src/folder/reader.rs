@@ -32,6 +32,8 @@ pub(super) struct Read {
     pub(super) stamp: Stamp,
     pub(super) json: bool,
     pub(super) text: Result<String, Diagnostic>,
+    /// Whether there was no such file any more.
+    pub(super) gone: bool,
 }
 
 impl Stamp {
@@ -63,8 +65,13 @@ pub(super) fn read(path: &Path, name: &str) -> Read {
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let mut stamp = Stamp::default();
-    let text = read_text(path, &mut stamp).map_err(|refusal| refusal.diagnostic(name));
-    Read { stamp, json, text }
+    let text = read_text(path, &mut stamp);
+    Read {
+        stamp,
+        json,
+        gone: matches!(&text, Err(Refusal::Io(error)) if error.kind() == io::ErrorKind::NotFound),
+        text: text.map_err(|refusal| refusal.diagnostic(name)),
+    }
 }
 
 /// Reads standard input to its end.
@@ -77,6 +84,7 @@ pub(super) fn read_stdin(name: &str) -> Read {
         stamp: Stamp::default(),
         json,
         text,
+        gone: false,
     }
 }
 
@@ -154,5 +162,24 @@ fn read_limited(from: impl io::Read) -> Result<String, Refusal> {
     match text.strip_prefix('\u{feff}') {
         Some(text) => Ok(text.to_owned()),
         None => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absence_is_told_from_other_failures() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let found = |name: &str| {
+            let read = read(&folder.path().join(name), name);
+            (read.text.is_ok(), read.gone)
+        };
+        assert_eq!(found("a.yaml"), (false, true));
+        std::fs::create_dir(folder.path().join("a.yaml")).unwrap();
+        assert_eq!(found("a.yaml"), (false, false));
+        std::fs::write(folder.path().join("b.yaml"), "a: 1\n").unwrap();
+        assert_eq!(found("b.yaml"), (true, false));
     }
 }

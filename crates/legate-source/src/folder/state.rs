@@ -78,7 +78,10 @@ impl State {
             reads.push((Arc::from(STDIN), reader::read_stdin(STDIN)));
         }
         for (name, found) in &self.walk.files {
-            reads.push((Arc::clone(name), reader::read(&found.path, name)));
+            let read = reader::read(&found.path, name);
+            if !read.gone {
+                reads.push((Arc::clone(name), read));
+            }
         }
         let mut changes = Changes::default();
         for (name, file, objects) in load::load(reads, &self.options.namespace) {
@@ -116,7 +119,7 @@ impl State {
                     && !suspects.contains(&found.path)
             });
             if !unchanged && !busy.contains_key(&found.path) {
-                self.reread(name, &found.path, changes);
+                self.reread(name, &found.path, changes, now);
             }
         }
         let missing: Vec<_> = self
@@ -135,7 +138,7 @@ impl State {
     }
 
     /// Reads one file again; false if it is not one of ours, or no longer there.
-    pub(super) fn touch(&mut self, path: &Path, changes: &mut Changes) -> bool {
+    pub(super) fn touch(&mut self, path: &Path, changes: &mut Changes, now: Instant) -> bool {
         let known = self.walk.files.iter().find(|(_, found)| found.path == path);
         let Some(name) = known.map(|(name, _)| Arc::clone(name)) else {
             return false;
@@ -143,7 +146,7 @@ impl State {
         if !path.exists() {
             return false;
         }
-        self.reread(&name, path, changes);
+        self.reread(&name, path, changes, now);
         true
     }
 
@@ -222,8 +225,12 @@ impl State {
 
     // === Changes ===
 
-    fn reread(&mut self, name: &Arc<str>, path: &Path, changes: &mut Changes) {
+    fn reread(&mut self, name: &Arc<str>, path: &Path, changes: &mut Changes, now: Instant) {
         let read = reader::read(path, name);
+        if read.gone {
+            // It was there when the folder was looked at.
+            return self.vanish(name, changes, now);
+        }
         let mut file = self.files.remove(name).unwrap_or_default();
         let before: Vec<_> = file
             .claims()

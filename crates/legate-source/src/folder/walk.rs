@@ -50,6 +50,10 @@ pub(super) fn is_manifest(path: &Path) -> bool {
     known && !hidden
 }
 
+fn is_absence(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
+}
+
 /// Walks the given paths; `-` is left to the caller.
 pub(super) fn walk(paths: &[PathBuf]) -> Walk {
     let mut walk = Walk::default();
@@ -109,6 +113,8 @@ impl Walk {
                     self.directory(&shown, &path, &metadata, depth + 1);
                 }
                 Ok(metadata) if is_manifest(&path) => self.file(&shown, path, &metadata),
+                // Gone since its name was read; a link to nowhere is still there.
+                Err(_) if fs::symlink_metadata(&path).is_err_and(|it| is_absence(&it)) => {}
                 Err(error) if is_manifest(&path) => self.unreadable(&shown, &error),
                 _ => {}
             }

@@ -182,7 +182,7 @@ impl Worker {
         let mut state = lock(&self.state);
         let mut walk = look.everywhere;
         for path in &look.files {
-            walk |= !state.touch(path, changes);
+            walk |= !state.touch(path, changes, now);
         }
         if walk {
             state.rescan(&look.files, &self.writing, changes, now);

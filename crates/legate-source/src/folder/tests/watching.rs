@@ -136,7 +136,7 @@ fn a_file_that_comes_back_was_never_gone() {
     watched.until_file("one", "z.yaml");
     fs::write(folder.path().join("b.yaml"), mapping("two", "/2/")).unwrap();
     let update = watched.next();
-    assert_eq!(names(&update), ["two"]);
+    assert_eq!(names(&update), ["two"], "{update:?}");
     assert_eq!(codes_of(&update), [""; 0]);
 }
 
