@@ -84,6 +84,7 @@ async fn a_15_bypass() {
     let gate = asks(case, "auth", &oracle, "").start().await;
     gate.rows(8080, &[("/open/", "open:/")]).await;
     assert!(oracle.asked().is_empty());
+    assert_eq!(counted(&gate, &oracle, "disabled").await, 1);
     gate.rows(8080, &[("/", "403")]).await;
 }
 

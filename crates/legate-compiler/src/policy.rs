@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use legate_config::ClusterKey;
 use legate_config::policy::{PathRewrite, PolicySet};
 use legate_config::{Entry, PolicyKey};
 
@@ -43,6 +44,7 @@ pub(crate) fn policy(
             AuthState::Guarded { auth, .. } if !member.bypasses_auth() => Some(Arc::clone(auth)),
             _ => None,
         },
+        auth_bypassed: bypassed(member, context.auth),
         auth_context: auth_context(member, context.auth),
         labels: merged.labels.clone(),
         rate_limit: match (context.rate_limit, &merged.labels) {
@@ -63,6 +65,16 @@ pub(crate) fn policy(
             .and_then(|balance| balance.hash.clone()),
     };
     context.policies.intern(policy)
+}
+
+/// Whom a check would ask, did the Mapping not bypass it.
+fn bypassed(member: &Member, auth: &AuthState) -> Option<ClusterKey> {
+    match auth {
+        AuthState::Guarded { upstreams, .. } if member.bypasses_auth() => {
+            Some(upstreams.first()?.key.clone())
+        }
+        _ => None,
+    }
 }
 
 /// What a check over gRPC is told about the route.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
+use crate::key::ClusterKey;
 use crate::limit::{Labels, RateLimit};
 use crate::template::Template;
 
@@ -40,6 +41,9 @@ pub struct PolicySet {
     /// Who is asked before anything goes upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Arc<Auth>>,
+    /// Whom a check would ask first, were the route not exempt from it; for counts only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_bypassed: Option<ClusterKey>,
     /// What a check over gRPC is told about the route, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub auth_context: Vec<(String, String)>,

@@ -45,6 +45,8 @@ pub(crate) enum Target {
         policy: Arc<CompiledPolicy>,
         /// The clusters that the policy's check asks, in its order.
         asked: Box<[Option<Arc<ClusterHandle>>]>,
+        /// The cluster that a check would ask, were the route not exempt.
+        bypassed: Option<Arc<ClusterHandle>>,
         /// The cluster that is asked whether a request is over a limit.
         limiter: Option<Arc<ClusterHandle>>,
     },
@@ -235,7 +237,11 @@ impl Builder {
         let policies = || self.policies.values();
         let auth = policies().filter_map(|it| it.auth.as_deref());
         let limits = policies().filter_map(|it| it.rate_limit.as_deref());
+        let exempt = policies().filter_map(|it| it.bypassed.as_ref());
         let mut keys: BTreeSet<&ClusterKey> = auth.flat_map(CompiledAuth::clusters).collect();
+        for cluster in exempt.filter_map(|key| self.clusters.get(key)) {
+            cluster.auth();
+        }
         // Shown with zeros before the first check.
         for cluster in keys.iter().filter_map(|key| self.clusters.get(*key)) {
             cluster.auth();
@@ -295,6 +301,11 @@ impl Builder {
         asked.map(|cluster| self.cluster(cluster)).collect()
     }
 
+    /// The cluster that a check would ask, were it not bypassed. Nothing depends on it.
+    fn bypassed(&self, policy: &CompiledPolicy) -> Option<Arc<ClusterHandle>> {
+        self.clusters.get(policy.bypassed.as_ref()?).cloned()
+    }
+
     fn mirror(&self, mirror: &legate_config::route::Mirror) -> Option<Mirror> {
         Some(Mirror {
             cluster: self.cluster(&mirror.cluster)?,
@@ -316,6 +327,7 @@ impl Builder {
                         policy: Arc::clone(policy),
                         limiter: limiter.and_then(|limit| self.cluster(&limit.cluster)),
                         asked: self.asked(policy),
+                        bypassed: self.bypassed(policy),
                     }
                 }
                 // Never without its policies: they may protect the upstream.

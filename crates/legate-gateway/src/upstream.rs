@@ -248,12 +248,13 @@ impl Upstreams {
             .collect()
     }
 
-    /// Name in metrics and counters of each cluster that external authorisation asks.
-    pub(crate) fn asked(&self) -> Vec<(String, Arc<AuthCounters>)> {
+    /// Name in metrics and counters of each cluster that external authorisation asks, and how many
+    /// requests it was not asked about because their routes are exempt.
+    pub(crate) fn asked(&self) -> Vec<(String, Arc<AuthCounters>, u64)> {
         let registry = self.registry.lock();
         let asked = registry.clusters.values().filter_map(|it| {
             let counters = Arc::clone(it.asked()?);
-            Some((it.config.stats_name.clone(), counters))
+            Some((it.config.stats_name.clone(), counters, it.bypassed()))
         });
         asked.collect()
     }

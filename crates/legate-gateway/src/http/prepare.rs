@@ -2,6 +2,7 @@
 //! headers and path, and the copy for a shadow.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,7 +58,10 @@ pub(super) fn proceed(exchange: &Rc<Exchange>, routed: Routed) -> Step {
         on_upgrade,
     } = routed;
     let Some(Target::Cluster {
-        cluster, policy, ..
+        cluster,
+        policy,
+        bypassed,
+        ..
     }) = exchange.target()
     else {
         note(exchange, &head, about.version);
@@ -76,11 +80,7 @@ pub(super) fn proceed(exchange: &Rc<Exchange>, routed: Routed) -> Step {
         exchange.set_deadline(limit);
     }
     let key = affinity::key(exchange, policy, &head.headers);
-    if about.grpc
-        && let Some(cluster) = cluster
-    {
-        grpc::count(exchange, cluster, head.uri.path());
-    }
+    count(exchange, cluster.as_ref(), bypassed.as_ref(), &head, &about);
     let upgrade = forward.upgrade.is_some();
     let prepared = match (&forward.upgrade, cluster) {
         (Some(token), _) if !policy.allows_upgrade(token) => Err(Reply::upgrade_refused()),
@@ -123,6 +123,24 @@ pub(super) fn proceed(exchange: &Rc<Exchange>, routed: Routed) -> Step {
             };
             Step::Answered(finish(exchange, Ok(Err(error)), &call, on_upgrade, &about))
         }
+    }
+}
+
+/// What is counted of a request that goes upstream.
+fn count(
+    exchange: &Exchange,
+    cluster: Option<&Arc<ClusterHandle>>,
+    bypassed: Option<&Arc<ClusterHandle>>,
+    head: &Parts,
+    about: &About<'_>,
+) {
+    if about.grpc
+        && let Some(cluster) = cluster
+    {
+        grpc::count(exchange, cluster, head.uri.path());
+    }
+    if let Some(bypassed) = bypassed {
+        exchange.conn.context.pool.count_bypassed(bypassed);
     }
 }
 

@@ -28,13 +28,15 @@ pub(crate) enum AuthResult {
 }
 
 impl AuthResult {
-    const LABELS: [&'static str; 6] = [
+    /// The results, and after them what needed none: its route is exempt.
+    const LABELS: [&'static str; 7] = [
         "ok",
         "denied",
         "error",
         "timeout",
         "failure_mode_allowed",
         "invalid",
+        "disabled",
     ];
 }
 
@@ -42,7 +44,7 @@ impl AuthResult {
 /// share cost nothing.
 #[derive(Debug, Default)]
 pub(crate) struct AuthCounters {
-    results: [AtomicU64; AuthResult::LABELS.len()],
+    results: [AtomicU64; AuthResult::LABELS.len() - 1],
     dropped: AtomicU64,
 }
 
@@ -59,11 +61,14 @@ impl AuthCounters {
         self.dropped.fetch_add(parts, Ordering::Relaxed);
     }
 
-    fn read(&self) -> [u64; AuthResult::LABELS.len() + 1] {
+    /// In the order of the labels, then what was dropped.
+    fn read(&self, disabled: u64) -> [u64; AuthResult::LABELS.len() + 1] {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let results = self.results.iter().map(load);
         let mut values = [0; AuthResult::LABELS.len() + 1];
-        let counters = self.results.iter().chain([&self.dropped]);
-        for (value, counter) in values.iter_mut().zip(counters) {
-            *value = counter.load(Ordering::Relaxed);
+        let found = results.chain([disabled, load(&self.dropped)]);
+        for (value, found) in values.iter_mut().zip(found) {
+            *value = found;
         }
         values
     }
@@ -78,15 +83,15 @@ impl Metrics {
             .into_iter()
             .map(|name| (name, Default::default()))
             .collect();
-        for (name, counters) in upstreams.iter().flat_map(|it| it.asked()) {
+        for (name, counters, disabled) in upstreams.iter().flat_map(|it| it.asked()) {
             let sums = clusters.entry(name).or_default();
-            for (sum, value) in sums.iter_mut().zip(counters.read()) {
+            for (sum, value) in sums.iter_mut().zip(counters.read(disabled)) {
                 *sum = sum.saturating_add(value);
             }
         }
         let mut results = encoder.encode_descriptor(
             "legate_ext_authz",
-            "Checks of external authorisation by result",
+            "Checks of external authorisation by result; disabled = the route is exempt",
             None,
             MetricType::Counter,
         )?;

@@ -12,6 +12,7 @@ use http::HeaderMap;
 use http::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT,
 };
+use legate_config::ClusterKey;
 use legate_config::http::HttpSettings;
 use legate_config::limit::RateLimit;
 use legate_config::policy::{HeaderEdits, HostRewrite, PolicySet, Priority, Retry};
@@ -55,6 +56,8 @@ pub(crate) struct CompiledPolicy {
     upgrades: Vec<String>,
     /// Who is asked before anything goes upstream.
     pub(crate) auth: Option<Arc<CompiledAuth>>,
+    /// Whom a check would ask, were the route not exempt from it.
+    pub(crate) bypassed: Option<ClusterKey>,
     /// What it is told about the route.
     pub(crate) auth_context: BTreeMap<String, String>,
     /// What requests are counted by.
@@ -107,6 +110,7 @@ impl CompiledPolicy {
                 Some(auth) => Some(Arc::new(CompiledAuth::build(auth)?)),
                 None => None,
             },
+            bypassed: set.auth_bypassed.clone(),
             auth_context: set.auth_context.iter().cloned().collect(),
             labels: set
                 .labels

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::cluster::ClusterHandle;
+use super::cluster::{ClusterHandle, Shards};
 use crate::metrics::AuthCounters;
 
 /// What became of the questions to a side service.
@@ -38,6 +38,14 @@ impl ClusterHandle {
     /// The same, if it ever is asked.
     pub(super) fn asked(&self) -> Option<&Arc<AuthCounters>> {
         self.auth.get()
+    }
+
+    /// Requests that it was not asked about, because their routes are exempt.
+    pub(super) fn bypassed(&self) -> u64 {
+        let shards = self.stats.get().into_iter().flat_map(Shards::iter);
+        shards
+            .map(|shard| shard.auth_bypassed.load(Ordering::Relaxed))
+            .fold(0, u64::saturating_add)
     }
 
     /// Whether it answers, where it is a side service.

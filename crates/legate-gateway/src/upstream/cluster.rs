@@ -38,7 +38,7 @@ pub(crate) struct ClusterHandle {
     pub(super) cursor: AtomicUsize,
     /// Set when the config no longer has this cluster; its pooled connections are then closed.
     retired: AtomicBool,
-    stats: OnceLock<Shards>,
+    pub(super) stats: OnceLock<Shards>,
     /// Set where external authorisation asks it.
     pub(super) auth: OnceLock<Arc<AuthCounters>>,
     /// Set where it is a side service.
@@ -77,11 +77,13 @@ pub(super) struct Shard {
     pub(super) limits: [AtomicU64; LimitResult::COUNT],
     /// Headers of answers to those that could not be honoured.
     pub(super) limits_dropped: AtomicU64,
+    /// Requests that it was not asked about, because their routes are exempt.
+    pub(super) auth_bypassed: AtomicU64,
 }
 
 /// One shard per core, made by the first request: most clusters of a large config are idle.
 #[derive(Debug)]
-struct Shards {
+pub(super) struct Shards {
     first: Arc<Shard>,
     others: Box<[Arc<Shard>]>,
 }
@@ -350,6 +352,7 @@ impl ClusterHandle {
             rq_total: AtomicU64::new(0),
             limits: Default::default(),
             limits_dropped: AtomicU64::new(0),
+            auth_bypassed: AtomicU64::new(0),
         })
     }
 
@@ -444,7 +447,7 @@ impl ClusterHandle {
 // === impl Shards ===
 
 impl Shards {
-    fn iter(&self) -> impl Iterator<Item = &Arc<Shard>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Shard>> {
         std::iter::once(&self.first).chain(&self.others)
     }
 }

@@ -1,4 +1,5 @@
-//! What is counted of rate limits, for the cluster that a request would go to.
+//! What is counted of requests that nobody waits for: of rate limits, for the cluster that a request
+//! would go to; of authorisation that was not asked for, for the cluster that would have been asked.
 
 use std::sync::atomic::Ordering;
 
@@ -20,5 +21,11 @@ impl WorkerPool {
             let counter = &cluster.shard(self.worker).limits_dropped;
             counter.fetch_add(headers, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a request that this cluster was not asked about, because its route is exempt.
+    pub(crate) fn count_bypassed(&self, cluster: &ClusterHandle) {
+        let counter = &cluster.shard(self.worker).auth_bypassed;
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }

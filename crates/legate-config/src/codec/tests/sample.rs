@@ -313,6 +313,7 @@ fn policies(snapshot: &mut Snapshot) {
                 cors: Some(cors()),
                 linkerd_dst: Some("l".into()),
                 auth: Some(auth.clone()),
+                auth_bypassed: Some("c".into()),
                 auth_context: vec![("k".into(), "v".into())],
                 labels: Some(Arc::new(labels())),
                 rate_limit: Some(Arc::new(super::limits::asked())),
