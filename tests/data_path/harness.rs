@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
@@ -37,6 +37,8 @@ pub(crate) struct Gate {
     peer: Arc<Mutex<Option<IpAddr>>>,
     /// Connections that each worker accepted.
     pub(crate) accepted: Arc<Mutex<HashMap<ThreadId, usize>>>,
+    /// Where the access log is, unless the case says otherwise.
+    _logs: tempfile::TempDir,
 }
 
 /// Nothing yet.
@@ -219,7 +221,8 @@ impl Case {
     /// Starts backends and gateway.
     pub(crate) async fn start(self) -> Gate {
         let folder = tempfile::tempdir().unwrap();
-        let mut documents = self.manifests;
+        let logs = tempfile::tempdir().unwrap();
+        let mut documents = with_log(self.manifests, &logs.path().join("access.log"));
         let mut origins = BTreeMap::new();
         for (namespace, name, how) in self.backends {
             let origin = Origin::start_with(&name, how, None).await;
@@ -269,6 +272,7 @@ impl Case {
             draw,
             peer,
             accepted,
+            _logs: logs,
         }
     }
 
@@ -285,6 +289,23 @@ impl Case {
         gate.diagnoses(codes);
         gate
     }
+}
+
+/// Adds where the access log goes, so that it is written like any other, but not between the lines of
+/// the test runner.
+fn with_log(mut documents: Vec<String>, path: &Path) -> Vec<String> {
+    let setting = format!("envoy_log_path: \"{}\"", path.display());
+    let ours = |it: &&mut String| it.contains("kind: Module") && it.contains("namespace: default");
+    match documents.iter_mut().find(ours) {
+        Some(module) if module.contains("envoy_log_path") => {}
+        // Its config comes last.
+        Some(module) => module.push_str(&format!("    {setting}\n")),
+        None => {
+            let spec = format!("config:\n  {setting}");
+            documents.push(manifest("Module", "default", "ambassador", &spec));
+        }
+    }
+    documents
 }
 
 /// Manifests of a Service without cluster IP and its endpoints.
