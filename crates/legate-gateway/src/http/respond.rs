@@ -52,11 +52,22 @@ pub(crate) fn local(
     let close = reply.close;
     let overloaded = reply.overloaded;
     let mut response = grpc_form(exchange, reply.into_response(about.grpc), about);
-    let status = response.status();
-    let headers = response.headers_mut();
     if overloaded && !exchange.serving.config.listener.http.suppress_envoy_headers {
+        let headers = response.headers_mut();
         headers.insert(OVERLOADED, HeaderValue::from_static("true"));
     }
+    complete(exchange, response, about, close)
+}
+
+/// A response of ours with what all have.
+fn complete(
+    exchange: &Rc<Exchange>,
+    mut response: Response<Bytes>,
+    about: &About<'_>,
+    close: bool,
+) -> Response<ResponseBody> {
+    let status = response.status();
+    let headers = response.headers_mut();
     edit(exchange, headers, status, about);
     finish(exchange, headers, status, about.version, close);
     response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
@@ -104,12 +115,8 @@ pub(crate) fn denied(
         }
         *response.body_mut() = body;
     }
-    let status = response.status();
     response.headers_mut().extend(headers);
-    let headers = response.headers_mut();
-    edit(exchange, headers, status, about);
-    finish(exchange, headers, status, about.version, false);
-    response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
+    complete(exchange, response, about, false)
 }
 
 /// The reply to a request over a limit.
@@ -121,7 +128,6 @@ pub(crate) fn over_limit(
     let reply = Reply::over_limit(&over.body, over.resource_exhausted);
     told(exchange, &reply);
     let mut response = grpc_form(exchange, reply.into_response(about.grpc), about);
-    let status = response.status();
     let headers = response.headers_mut();
     for (name, value) in over.headers {
         if name != CONTENT_TYPE {
@@ -135,10 +141,7 @@ pub(crate) fn over_limit(
         headers.insert(CONTENT_LENGTH, HeaderValue::from(over.body.len()));
         *response.body_mut() = over.body;
     }
-    let headers = response.headers_mut();
-    edit(exchange, headers, status, about);
-    finish(exchange, headers, status, about.version, false);
-    response.map(|body| ResponseBody::local(body, Rc::clone(exchange)))
+    complete(exchange, response, about, false)
 }
 
 /// The answer to a preflight of CORS. The route's header edits are for what its upstream answers,

@@ -48,7 +48,12 @@ pub(super) async fn ask(question: &Question<'_>, head: &Parts) -> Result<Answer,
                 let outcome = collect(response).await;
                 match &outcome {
                     Ok(answer) if !answer.status.is_server_error() => cluster.answers().answered(),
-                    Ok(answer) => cluster.answers().failed(answer.status),
+                    Ok(answer) => {
+                        let status = answer.status.as_u16();
+                        cluster
+                            .answers()
+                            .failed(format_args!("it answers {status}"));
+                    }
                     Err(_) => cluster.answers().failed("its answer broke off"),
                 }
                 return outcome;
