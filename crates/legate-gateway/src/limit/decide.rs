@@ -12,7 +12,7 @@ use super::{Limiter, Overdrawn};
 use crate::request::DescriptorEntry;
 
 /// The rules that apply to a request. Few have more than these.
-pub(crate) type Hits<'a> = SmallVec<[Hit<'a>; 4]>;
+pub(crate) type Hits<'a> = SmallVec<[Hit<'a>; 2]>;
 
 /// A rule that applies to a request, with the cell that counts it.
 #[derive(Debug, Clone)]
