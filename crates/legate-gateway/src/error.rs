@@ -42,6 +42,27 @@ pub(crate) enum ErrorKind {
     Unsendable,
 }
 
+impl fmt::Display for ErrorKind {
+    /// For whoever reads why a side service was not asked, or did not answer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoHealthyUpstream => "it has no endpoint that can be used",
+            Self::Overflow => "its circuit breaker is open",
+            Self::ConnectFailed => "connecting to it fails",
+            Self::ConnectTimeout => "connecting to it takes too long",
+            Self::TlsFailed => "the TLS handshake with it fails",
+            Self::PerTryTimeout => "an attempt took too long",
+            Self::ConnectionTerminated => "it closed the connection",
+            Self::RemoteReset => "it reset the stream",
+            Self::RefusedStream => "it refused the stream",
+            Self::Protocol => "it does not speak HTTP as it should",
+            Self::Downstream => "the client went away",
+            Self::MalformedBody => "the body is malformed",
+            Self::Unsendable => "the question cannot be sent to it",
+        })
+    }
+}
+
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {

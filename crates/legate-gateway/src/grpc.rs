@@ -275,9 +275,8 @@ impl CallError {
 impl std::fmt::Display for CallError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unreached(kind) => write!(f, "not reached: {kind:?}"),
+            Self::Unreached(kind) | Self::Broken(kind) => kind.fmt(f),
             Self::Late => f.write_str("no answer in time"),
-            Self::Broken(kind) => write!(f, "connection lost: {kind:?}"),
             Self::Status(code, message) => write!(f, "status {}: {message}", i32::from(*code)),
             Self::Garbage(why) => f.write_str(why),
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::cluster::{ClusterHandle, Shards};
+use crate::error::ProxyError;
 use crate::metrics::AuthCounters;
 
 /// What became of the questions to a side service.
@@ -70,6 +71,14 @@ impl Answers {
             && known.is_none()
         {
             *known = Some(why.to_string());
+        }
+    }
+
+    /// A question could not be put, or its connection was lost.
+    pub(crate) fn lost(&self, error: &ProxyError) {
+        match error.reason() {
+            Some(reason) => self.failed(format_args!("{}: {reason}", error.kind())),
+            None => self.failed(error.kind()),
         }
     }
 

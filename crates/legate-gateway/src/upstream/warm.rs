@@ -91,7 +91,7 @@ impl WorkerPool {
             match opened.await {
                 Ok(_) => cluster.answers().answered(),
                 Err(error) => {
-                    cluster.answers().failed(error);
+                    cluster.answers().lost(&error);
                     return false;
                 }
             }

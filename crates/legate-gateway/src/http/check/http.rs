@@ -59,7 +59,7 @@ pub(super) async fn ask(question: &Question<'_>, head: &Parts) -> Result<Answer,
                 return outcome;
             }
             Err(error) => {
-                cluster.answers().failed(&error);
+                cluster.answers().lost(&error);
                 if !is_unreached(error.kind()) {
                     return Err(Failure::Failed);
                 }
