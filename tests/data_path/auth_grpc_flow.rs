@@ -7,10 +7,11 @@ use envoy_types::ext_authz::v3::pb::OkHttpResponse;
 use legate_testkit::Client;
 
 use crate::auth::post;
+use crate::auth_body::upgrade_is_refused;
 use crate::auth_grpc::{Oracle, answer, asks, counted, denied, guarded, ok, set};
 use crate::harness::{base, short, upstream_header};
 use crate::rate_limit_server::{Limiter, RateLimitResponse, header, limited, ok as within_limits};
-use crate::wire::{Wire, within};
+use crate::wire::within;
 
 #[tokio::test]
 async fn a_10_the_route_is_selected_again() {
@@ -108,13 +109,7 @@ async fn a_23_upgrades_are_checked_without_a_body() {
     let case = base().map("a", "prefix: /\nallow_upgrade: [websocket]");
     let spec = "include_body: {max_bytes: 7, allow_partial: true}";
     let gate = asks(case, "auth", &oracle, spec).start().await;
-    let mut wire = Wire::connect(gate.address(8080)).await;
-    wire.say(
-        "GET / HTTP/1.1\r\nhost: t\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         content-length: 3\r\n\r\n",
-    )
-    .await;
-    assert_eq!(within(wire.response()).await.status, 401);
+    upgrade_is_refused(&gate).await;
     assert_eq!(oracle.http().body, "");
 }
 

@@ -27,6 +27,8 @@ use super::harness::{Gate, base, service};
 const REPLACEMENTS: usize = 100;
 const PODS: usize = 4;
 const CLIENTS: usize = 8;
+/// What a request takes, so that some always run when their backend is told to end.
+const WORK: Duration = Duration::from_millis(2);
 
 /// A backend that ends as a polite server does on SIGTERM: it stops to listen, closes idle connections
 /// and finishes running requests.
@@ -110,7 +112,7 @@ async fn serve_http2(stream: TcpStream, served: Arc<AtomicUsize>, mut stop: watc
     let answer = service_fn(move |_: Request<Incoming>| {
         let served = Arc::clone(&served);
         async move {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(WORK).await;
             served.fetch_add(1, Ordering::SeqCst);
             let body = Full::new(Bytes::from_static(b"ok"));
             Ok::<_, Infallible>(Response::new(body))
@@ -156,7 +158,7 @@ async fn serve_http1(mut stream: TcpStream, served: Arc<AtomicUsize>, stop: watc
         }
         fresh = false;
         buffer.clear();
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(WORK).await;
         let close = if *stop.borrow() {
             "connection: close\r\n"
         } else {

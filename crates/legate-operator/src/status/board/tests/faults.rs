@@ -30,10 +30,10 @@ fn faults_are_retried_with_the_newest_word() {
     }
 }
 
-/// Two hundred Mappings.
-fn crowd() -> Lab {
+/// So many Mappings besides what every lab has.
+fn crowd(count: usize) -> Lab {
     let mut lab = Lab::new();
-    for number in 0..200 {
+    for number in 0..count {
         lab.put(
             Kind::Mapping,
             &format!("m{number}"),
@@ -45,7 +45,7 @@ fn crowd() -> Lab {
 
 #[test]
 fn one_request_at_a_time_tries_a_server_that_is_away() {
-    let mut world = World::new(crowd());
+    let mut world = World::new(crowd(200));
     world.board.lead(true, world.now);
     world.feed();
     world.compile();
@@ -60,7 +60,7 @@ fn one_request_at_a_time_tries_a_server_that_is_away() {
 
 #[test]
 fn no_right_is_no_reason_to_hammer() {
-    let mut world = World::new(crowd());
+    let mut world = World::new(crowd(200));
     let forbidden = (Method::Apply, Fault::Forbidden("no".to_owned()));
     world.broken.insert(Kind::Mapping, forbidden);
     world.board.lead(true, world.now);
@@ -145,15 +145,7 @@ fn a_kind_without_a_subresource_has_no_status() {
 }
 
 fn without_status(fault: Fault, most: u64) {
-    let mut lab = Lab::new();
-    for number in 0..50 {
-        lab.put(
-            Kind::Mapping,
-            &format!("m{number}"),
-            mapping(&format!("/{number}/")),
-        );
-    }
-    let mut world = World::new(lab);
+    let mut world = World::new(crowd(50));
     world.broken.insert(Kind::Mapping, (Method::Apply, fault));
     world.board.lead(true, world.now);
     world.feed();
